@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The call-outs of the patched libslirp: all that upstream's files know of the
+ * redirect table.
+ *
+ * Each hook is called in the application's thread, under its lock. None of
+ * them blocks, and none keeps a pointer it is handed beyond the call unless it
+ * says so. A Slirp without rules takes the first return of every hook.
+ */
+#ifndef SLIRP_REDIRECT_ATTACH_HOOKS_H
+#define SLIRP_REDIRECT_ATTACH_HOOKS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+struct Slirp;
+struct socket;
+struct mbuf;
+struct RedirectFlow;
+struct RedirectInstance;
+
+/* What the table says of a new flow of the guest. */
+enum slirp_redirect_verdict {
+    SLIRP_REDIRECT_NONE, /* no rule, or pass: go on as upstream does */
+    SLIRP_REDIRECT_TARGET, /* to the rule's target */
+    SLIRP_REDIRECT_REJECT, /* refuse: RST or ICMP port unreachable */
+    SLIRP_REDIRECT_DROP, /* say nothing */
+};
+
+/* ---- the instance (slirp.c, misc.c) ---- */
+
+/*
+ * Called by slirp_new() once the virtual network is known: loads the rules of
+ * the dnssearch= carrier and of the environment. names is the configured
+ * search list or NULL; returns the list without the carrier's entries, to be
+ * freed with g_free() (the strings stay the caller's), or NULL if it is empty.
+ */
+const char **slirp_redirect_new(struct Slirp *slirp, const char **names);
+/* Called by slirp_cleanup() when all sockets are gone. */
+void slirp_redirect_cleanup(struct Slirp *slirp);
+/* Called at the end of slirp_pollfds_fill(): may shorten *timeout (ms). */
+void slirp_redirect_fill(struct Slirp *slirp, uint32_t *timeout);
+/* Called by slirp_pollfds_poll() after the clock was read: time-outs and
+ * retries of flows that are connecting. May close sockets. */
+void slirp_redirect_poll(struct Slirp *slirp);
+
+/* ---- every flow ---- */
+
+/* Called by sofree(): gives up so->so_redirect, which may be NULL. */
+void slirp_redirect_sofree(struct socket *so);
+/* Counts payload bytes handed to the target or received from it. */
+void slirp_redirect_count(struct socket *so, size_t out, size_t in);
+
+/* ---- TCP (tcp_input.c, tcp_subr.c, slirp.c) ---- */
+
+/*
+ * Called by tcp_input() for a SYN that belongs to no socket, before the
+ * restrict test. A destination that a guestfwd owns has no rule. On
+ * SLIRP_REDIRECT_TARGET *flow is a new flow for the socket's so_redirect;
+ * otherwise it is NULL.
+ */
+enum slirp_redirect_verdict
+slirp_redirect_syn(struct Slirp *slirp, const struct sockaddr_storage *lhost,
+                   const struct sockaddr_storage *fhost,
+                   struct RedirectFlow **flow);
+/*
+ * Called by tcp_fconnect() for a socket with so_redirect: starts to connect
+ * it to the flow's target, a next one if the target has several addresses.
+ * Returns 0 if connected or in progress, or -1 with errno.
+ */
+int slirp_redirect_connect(struct socket *so);
+/*
+ * Called when a connect in progress failed with err: tries the flow's next
+ * address. Returns 0 if that is in progress, or the errno to report.
+ */
+int slirp_redirect_connect_next(struct socket *so, int err);
+/* Called when the host side is connected, before the SYN is answered. */
+void slirp_redirect_connected(struct socket *so);
+
+/* Called by slirp_send() for a redirected socket, as send(2). */
+ssize_t slirp_redirect_send(struct socket *so, const void *buf, size_t len,
+                            int flags);
+
+/* ---- UDP (udp.c, udp6.c, socket.c) ---- */
+
+/*
+ * Called for each datagram of the guest after DHCP and TFTP, before the
+ * restrict test. On SLIRP_REDIRECT_TARGET *so is the dedicated socket of
+ * (lhost, fhost), in slirp->udb and connected to the target. A target that
+ * cannot be reached is SLIRP_REDIRECT_REJECT. Replies of the guest on a UDP
+ * hostfwd have no rule.
+ */
+enum slirp_redirect_verdict
+slirp_redirect_datagram(struct Slirp *slirp,
+                        const struct sockaddr_storage *lhost,
+                        const struct sockaddr_storage *fhost,
+                        struct socket **so);
+/* Called by sosendto() for a dedicated socket; -1 with errno on failure. */
+int slirp_redirect_sendto(struct socket *so, struct mbuf *m);
+/* Called by sorecvfrom() for a dedicated socket: takes errors and datagrams
+ * off it and sends them to the guest. May close the socket. */
+void slirp_redirect_recvfrom(struct socket *so);
+/*
+ * Called by sorecvfrom() for a datagram from the host side on a shared or
+ * hostfwd socket, with its source as the guest will see it. False if the
+ * rules of today would not have let the guest speak to that source.
+ */
+bool slirp_redirect_inbound(struct socket *so,
+                            const struct sockaddr_storage *source);
+
+/* ---- ICMP, ARP and NDP ---- */
+
+/* Called for an echo request, before the built-in addresses are served. */
+enum slirp_redirect_verdict slirp_redirect_echo(struct Slirp *slirp,
+                                                const void *src,
+                                                const void *dst, int af);
+/* True if a rule serves this on-link address, so that the guest's ARP request
+ * or neighbour solicitation for it must be answered. addr: struct in_addr or
+ * struct in6_addr. */
+bool slirp_redirect_owns(struct Slirp *slirp, const void *addr, int af);
+
+#endif

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The redirect section of slirp_connection_info(): rules, counters, flows. */
+#include "attach/instance.h"
+
+#include <sys/un.h>
+
+/* address:port, [address]:port or unix:path, into a new string. */
+static char *endpoint(const struct sockaddr_storage *ss)
+{
+    char text[IPADDR_STRLEN];
+    uint16_t port;
+    IpAddr addr;
+
+    if (ss->ss_family == AF_UNIX) {
+        return g_strdup_printf("unix:%s",
+                               ((const struct sockaddr_un *)ss)->sun_path);
+    }
+    if (ss->ss_family == 0) {
+        return g_strdup("-");
+    }
+    addr = ipaddr_from_sockaddr((const struct sockaddr *)ss, &port);
+    ipaddr_print(&addr, text);
+    return g_strdup_printf(addr.family == AF_INET6 ? "[%s]:%u" : "%s:%u", text,
+                           port);
+}
+
+static void append_rules(GString *str, const RedirectInstance *instance)
+{
+    g_string_append(str, "  Redirects (the first match decides):\n"
+                         "    ID      Flows Refused  Failed     "
+                         "Bytes out      Bytes in  Rule\n");
+    for (unsigned i = 0; i < instance->entries->len; i++) {
+        const TableEntry *entry = g_ptr_array_index(instance->entries, i);
+        const TableCounters *c = &entry->counters;
+        g_autofree char *rule = rule_print_masked(entry->rule);
+
+        g_string_append_printf(str,
+                               "  %4d %10" G_GUINT64_FORMAT
+                               " %7" G_GUINT64_FORMAT " %7" G_GUINT64_FORMAT
+                               " %13" G_GUINT64_FORMAT " %13" G_GUINT64_FORMAT
+                               "  %s\n",
+                               entry->id, c->flows, c->refused, c->failed,
+                               c->bytes_out, c->bytes_in, rule);
+    }
+    if (instance->closed != NULL) {
+        g_string_append_printf(
+            str, "  Everything is rejected, the configured rules are broken:\n%s\n",
+            instance->closed);
+    }
+}
+
+static void append_flow(GString *str, const char *proto,
+                        const struct socket *so)
+{
+    const struct RedirectFlow *flow = so->so_redirect;
+    g_autofree char *guest = endpoint(&so->lhost.ss);
+    g_autofree char *asked = endpoint(&so->fhost.ss);
+    g_autofree char *target = endpoint(&flow->target);
+
+    g_string_append_printf(str, "  %4d %-5s %s > %s > %s\n", flow->entry->id,
+                           proto, guest, asked, target);
+}
+
+static void append_flows(GString *str, const char *proto,
+                         const struct socket *head, bool *any)
+{
+    for (const struct socket *so = head->so_next; so != head;
+         so = so->so_next) {
+        if (so->so_redirect == NULL) {
+            continue;
+        }
+        if (!*any) {
+            g_string_append(str, "  Redirected flows (rule, guest > "
+                                 "asked for > target):\n");
+            *any = true;
+        }
+        append_flow(str, proto, so);
+    }
+}
+
+char *redirect_info(RedirectInstance *instance)
+{
+    GString *str = g_string_new(NULL);
+    bool any = false;
+
+    if (instance->entries->len > 0) {
+        append_rules(str, instance);
+    }
+    append_flows(str, "tcp", &instance->slirp->tcb, &any);
+    append_flows(str, "udp", &instance->slirp->udb, &any);
+    return g_string_free(str, FALSE);
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The redirect state of one Slirp, and of one redirected flow.
+ *
+ * Theory of operation. A RedirectInstance owns the ordered entries of its
+ * Slirp and the table compiled from them; every change builds a new list and a
+ * new table and swaps them in at once. The order of the entries is that of
+ * their sources, the special before the general: rules of this instance (the
+ * carrier in dnssearch=, the API), then SLIRP_REDIRECT, then the rule file.
+ *
+ * If the carrier or the environment holds a broken set, the instance is
+ * closed: its table rejects whatever the guest begins, until
+ * slirp_set_redirects() installs a good one.
+ *
+ * A RedirectFlow belongs to the struct socket whose so_redirect it is, and is
+ * freed with it. The socket's fhost stays the destination the guest wrote;
+ * where the flow really goes is known here alone. A TCP flow keeps its entry
+ * until it ends. A UDP flow remembers the generation of the table it was
+ * checked against and is checked again when that has changed.
+ */
+#ifndef SLIRP_REDIRECT_ATTACH_INSTANCE_H
+#define SLIRP_REDIRECT_ATTACH_INSTANCE_H
+
+#include "src/slirp.h"
+
+#include "attach/hooks.h"
+#include "table/table.h"
+
+/* A flow as the guest sees it; compared byte for byte, padding is zero. */
+typedef struct FlowTuple {
+    IpAddr src, dst;
+    uint16_t src_port, dst_port; /* host order */
+} FlowTuple;
+
+struct RedirectFlow {
+    struct RedirectInstance *instance;
+    TableEntry *entry;
+    struct socket *so;
+    unsigned tried; /* addresses of the target tried so far */
+    struct sockaddr_storage target; /* the one in use; ss_family 0 = none yet */
+    socklen_t target_len;
+    uint64_t bytes_out, bytes_in;
+
+    /* TCP, while connecting (instance->connecting): curtime values. */
+    GList link;
+    bool connecting;
+    uint32_t attempt_ends; /* give up on this address */
+    uint32_t flow_ends; /* give up on the target */
+    uint32_t retry_at; /* if so->s is -1: the target was busy */
+
+    /* UDP (instance->udp) */
+    FlowTuple tuple;
+    uint64_t generation;
+};
+
+typedef struct RedirectInstance {
+    struct Slirp *slirp;
+    RuleNet net;
+    GPtrArray *entries; /* TableEntry *, owned references */
+    unsigned n_own; /* how many of them, the first, are of this instance */
+    Table *table; /* NULL while there are no rules */
+    GArray *served; /* IpPrefix: on-link addresses that rules name */
+    uint64_t generation; /* counts tables, from 1 */
+    int next_id;
+    char *closed; /* why everything is rejected, or NULL */
+    bool loops_checked;
+    GQueue connecting; /* RedirectFlow, linked by their link member */
+    GHashTable *udp; /* FlowTuple * -> RedirectFlow *, which holds the key */
+    GHashTable *peers; /* FlowTuple * -> HostfwdPeer *, see udp.c */
+    GQueue peers_by_age;
+} RedirectInstance;
+
+/* The instance of slirp; never NULL between slirp_new and slirp_cleanup. */
+RedirectInstance *redirect_instance(const struct Slirp *slirp);
+
+/* A flow on entry, which gets a reference. */
+struct RedirectFlow *redirect_flow_new(RedirectInstance *instance,
+                                       TableEntry *entry);
+/*
+ * The entry that decides a new flow, or NULL; without the counting. lhost and
+ * fhost are of one family.
+ */
+TableEntry *redirect_match(RedirectInstance *instance, FlowProto proto,
+                           const struct sockaddr_storage *lhost,
+                           const struct sockaddr_storage *fhost);
+/* Counts a match and says what it means. */
+enum slirp_redirect_verdict redirect_judge(TableEntry *entry);
+/*
+ * The next address of the flow's target that was not tried yet; false if there
+ * is none. so tells the original destination.
+ */
+bool redirect_next_target(struct RedirectFlow *flow, const struct socket *so,
+                          struct sockaddr_storage *ss, socklen_t *len);
+/* A non-blocking, close-on-exec socket bound as the application wants; -1 with
+ * errno. Loopback and unix targets are never bound. */
+int redirect_socket(struct RedirectFlow *flow, int type,
+                    const struct sockaddr_storage *target);
+
+/* udp.c: what the instance remembers of UDP flows and hostfwd peers. */
+void redirect_udp_init(RedirectInstance *instance);
+void redirect_udp_done(RedirectInstance *instance);
+
+/* neighbour.c: the on-link destinations of entries; g_array_unref(). */
+GArray *redirect_served(const GPtrArray *entries, const RuleNet *net);
+
+/* info.c: the text of slirp_redirect_info(), empty without rules; g_free() */
+char *redirect_info(RedirectInstance *instance);
+
+/*
+ * Makes rules (Rule *, of which the n_own first are of this instance) the whole
+ * table. Entries of the current table that mean the same live on, with their
+ * identity and counters. On failure nothing changes and diags tells why. The
+ * rules are consumed either way.
+ */
+bool redirect_replace(RedirectInstance *instance, GPtrArray *rules,
+                      unsigned n_own, RuleDiags *diags);
+/* Inserts one rule after this instance's own; its id, or -1. */
+int redirect_add(RedirectInstance *instance, Rule *rule, RuleDiags *diags);
+/* False if there is no entry with that id. */
+bool redirect_remove(RedirectInstance *instance, int id);
+
+#endif
