@@ -10,7 +10,8 @@ enum { MAX_NESTED = 129 };
 typedef struct Builder {
     const IndexBox *boxes;
     /* The arrays of the Index, growing. */
-    GArray *bound_hi, *bound_lo, *bound_node, *nodes, *port, *port_rule;
+    GArray *bounds; /* uint32_t or, for IPv6, IndexAddr */
+    GArray *bound_node, *nodes, *ports;
     bool ipv6;
     /* Scratch of build_ports(): cell i is points[i] up to the next point. */
     GArray *points;    /* uint32_t, sorted, unique */
@@ -47,7 +48,7 @@ typedef struct Sweep {
     GArray *own;   /* uint32_t: boxes of one prefix */
 } Sweep;
 
-static IndexSpan build_span(Builder *builder, BoxList list, IndexDim dim);
+static IndexRules build_rules(Builder *builder, BoxList list, IndexDim dim);
 
 static GArray *array_u32(void)
 {
@@ -218,24 +219,37 @@ static void paint_cells(Builder *builder, BoxList list)
     }
 }
 
-/* Neighbours of one rule become one interval. */
+/* Cells of one rule that touch become one interval; true if cell i is the
+ * first of one. */
+static bool starts_interval(const uint32_t *rule, uint32_t i)
+{
+    return i == 0 || rule[i] != rule[i - 1];
+}
+
 static IndexSpan build_ports(Builder *builder, BoxList list)
 {
-    IndexSpan span = { .start = builder->port->len, .dim = INDEX_PORT };
-    const uint32_t *rule;
+    IndexSpan span = { .start = builder->ports->len };
+    const uint32_t *points, *rule;
 
     collect_points(builder, list);
     paint_cells(builder, list);
+    points = u32s(builder->points);
     rule = u32s(builder->cell_rule);
     for (uint32_t i = 0; i < builder->points->len; i++) {
-        uint16_t port = u32s(builder->points)[i];
+        if (starts_interval(rule, i)) {
+            uint16_t port = points[i];
 
-        if (i == 0 || rule[i] != rule[i - 1]) {
-            g_array_append_val(builder->port, port);
-            g_array_append_val(builder->port_rule, rule[i]);
+            g_array_append_val(builder->ports, port);
+            span.n++;
         }
     }
-    span.n = builder->port->len - span.start;
+    for (uint32_t i = 0; i < builder->points->len; i++) {
+        if (starts_interval(rule, i)) {
+            uint16_t half[2] = { rule[i] & 0xffff, rule[i] >> 16 };
+
+            g_array_append_vals(builder->ports, half, 2);
+        }
+    }
     return span;
 }
 
@@ -309,7 +323,7 @@ static uint32_t fill_frame(Builder *builder, Sweep *sweep, Frame *frame,
     return parent ? parent->node : INDEX_NONE;
 }
 
-static uint32_t add_node(Builder *builder, uint32_t up, IndexSpan rules,
+static uint32_t add_node(Builder *builder, uint32_t up, IndexRules rules,
                          uint32_t lowest_rule)
 {
     IndexNode node = { .up = up, .chain_min = lowest_rule, .rules = rules };
@@ -330,7 +344,7 @@ static void sweep_push(Builder *builder, Sweep *sweep,
     const Frame *parent = sweep_top(sweep);
     Frame *frame = &sweep->frames[sweep->depth];
     uint32_t up, lowest;
-    IndexSpan rules;
+    IndexRules rules;
 
     if (!frame->boxes) {
         frame->boxes = array_u32();
@@ -338,7 +352,7 @@ static void sweep_push(Builder *builder, Sweep *sweep,
     frame->prefix = *prefix;
     up = fill_frame(builder, sweep, frame, parent);
     lowest = builder->boxes[u32s(frame->boxes)[0]].rule;
-    rules = build_span(builder, list_of(frame->boxes), sweep->dim + 1);
+    rules = build_rules(builder, list_of(frame->boxes), sweep->dim + 1);
     frame->node = add_node(builder, up, rules, lowest);
     sweep->depth++;
     sweep_bound(sweep, prefix->addr, frame->node);
@@ -384,33 +398,45 @@ static void sweep_run(Builder *builder, Sweep *sweep, BoxList list)
     }
 }
 
-static void append_bounds(Builder *builder, const Sweep *sweep)
+static void append_bound(Builder *builder, const IndexAddr *addr, uint32_t node)
 {
-    for (guint i = 0; i < sweep->addrs->len; i++) {
-        IndexAddr addr = g_array_index(sweep->addrs, IndexAddr, i);
+    if (builder->ipv6) {
+        g_array_append_val(builder->bounds, *addr);
+    } else {
+        uint32_t addr4 = addr->hi >> 32;
 
-        g_array_append_val(builder->bound_hi, addr.hi);
-        if (builder->ipv6) {
-            g_array_append_val(builder->bound_lo, addr.lo);
-        }
+        g_array_append_val(builder->bounds, addr4);
     }
-    g_array_append_vals(builder->bound_node, sweep->nodes->data,
-                        sweep->nodes->len);
+    g_array_append_val(builder->bound_node, node);
+}
+
+/* The bounds of the sweep and, above them, the levels of the search tree. */
+static IndexSpan append_bounds(Builder *builder, const Sweep *sweep)
+{
+    IndexSpan span = { builder->bounds->len, sweep->addrs->len };
+    const IndexAddr *addrs = (const void *)sweep->addrs->data;
+    uint32_t stride = 1;
+
+    for (uint32_t n = span.n; n > 0; n = index_samples(n)) {
+        for (uint32_t i = 0; i < n; i++) {
+            append_bound(builder, &addrs[(size_t)i * stride],
+                         stride == 1 ? u32s(sweep->nodes)[i] : INDEX_NONE);
+        }
+        stride *= INDEX_FANOUT;
+    }
+    return span;
 }
 
 static IndexSpan build_prefixes(Builder *builder, BoxList list, IndexDim dim)
 {
     Sweep sweep = { .dim = dim };
-    IndexSpan span = { .dim = dim };
+    IndexSpan span;
 
     sweep.addrs = g_array_new(FALSE, FALSE, sizeof(IndexAddr));
     sweep.nodes = array_u32();
     sweep.own = array_u32();
     sweep_run(builder, &sweep, list);
-
-    span.start = builder->bound_hi->len;
-    span.n = sweep.addrs->len;
-    append_bounds(builder, &sweep);
+    span = append_bounds(builder, &sweep);
     for (unsigned i = 0; i < MAX_NESTED && sweep.frames[i].boxes; i++) {
         g_array_unref(sweep.frames[i].boxes);
     }
@@ -430,14 +456,16 @@ static bool every_source_any(const Builder *builder, BoxList list)
     return true;
 }
 
-/* The boxes of list in dimension dim and those after it. */
-static IndexSpan build_span(Builder *builder, BoxList list, IndexDim dim)
+/* What the boxes of list say about dimension dim, if there are sources left
+ * to tell apart, and about ports. */
+static IndexRules build_rules(Builder *builder, BoxList list, IndexDim dim)
 {
-    if (dim == INDEX_PORT ||
-        (dim == INDEX_SRC && every_source_any(builder, list))) {
-        return build_ports(builder, list);
+    IndexRules rules = { .ports = build_ports(builder, list) };
+
+    if (dim == INDEX_SRC && !every_source_any(builder, list)) {
+        rules.sources = build_prefixes(builder, list, INDEX_SRC);
     }
-    return build_prefixes(builder, list, dim);
+    return rules;
 }
 
 /* --- The whole --------------------------------------------------------- */
@@ -446,12 +474,11 @@ static void builder_init(Builder *builder, const GArray *boxes, bool ipv6)
 {
     builder->boxes = (const IndexBox *)(const void *)boxes->data;
     builder->ipv6 = ipv6;
-    builder->bound_hi = g_array_new(FALSE, FALSE, sizeof(uint64_t));
-    builder->bound_lo = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+    builder->bounds =
+        g_array_new(FALSE, FALSE, ipv6 ? sizeof(IndexAddr) : sizeof(uint32_t));
     builder->bound_node = array_u32();
     builder->nodes = g_array_new(FALSE, FALSE, sizeof(IndexNode));
-    builder->port = g_array_new(FALSE, FALSE, sizeof(uint16_t));
-    builder->port_rule = array_u32();
+    builder->ports = g_array_new(FALSE, FALSE, sizeof(uint16_t));
     builder->points = array_u32();
     builder->cell_rule = array_u32();
     builder->cell_next = array_u32();
@@ -468,15 +495,17 @@ static void *take_members(GArray *array)
 /* Hands the arrays to the index and frees the rest. */
 static void builder_finish(Builder *builder, Index *index)
 {
-    index->n_bounds = builder->bound_node->len;
+    index->n_bounds = builder->bounds->len;
     index->n_nodes = builder->nodes->len;
-    index->n_ports = builder->port->len;
-    index->bound_hi = take_members(builder->bound_hi);
-    index->bound_lo = take_members(builder->bound_lo);
+    index->n_ports = builder->ports->len;
+    if (builder->ipv6) {
+        index->bound6 = take_members(builder->bounds);
+    } else {
+        index->bound4 = take_members(builder->bounds);
+    }
     index->bound_node = take_members(builder->bound_node);
     index->nodes = take_members(builder->nodes);
-    index->port = take_members(builder->port);
-    index->port_rule = take_members(builder->port_rule);
+    index->ports = take_members(builder->ports);
     g_array_unref(builder->points);
     g_array_unref(builder->cell_rule);
     g_array_unref(builder->cell_next);
@@ -504,10 +533,10 @@ void index_init(Index *index, const GArray *boxes, bool ipv6)
     *index = (Index){ 0 };
     builder_init(&builder, boxes, ipv6);
     if (any->len) {
-        index->any = build_span(&builder, list_of(any), INDEX_SRC);
+        index->any = build_rules(&builder, list_of(any), INDEX_SRC);
     }
     if (dst->len) {
-        index->dst = build_span(&builder, list_of(dst), INDEX_DST);
+        index->dst = build_prefixes(&builder, list_of(dst), INDEX_DST);
     }
     builder_finish(&builder, index);
 }

@@ -9,32 +9,35 @@
  *
  * A prefix dimension is a sorted array of bounds. Prefixes nest or are
  * disjoint, so they cut the address space into at most 2n + 1 intervals, and
- * each interval belongs to one node: its longest prefix. One binary search
- * finds the node; links lead up to the enclosing prefixes, 33 or 129 nodes at
- * most. Each node holds the next dimension for the rules of its prefix.
+ * each interval belongs to one node: its longest prefix. One search finds the
+ * node; links lead up to the enclosing prefixes, 33 or 129 nodes at most. Each
+ * node holds the rules of its prefix by port and, if they differ, by source.
+ * Above the bounds stands every INDEX_FANOUTth of them, and so on up, so that
+ * a search stays within few cache lines.
  *
- * The port dimension is the last: overlapping ranges are flattened to disjoint
- * intervals that name the lowest rule covering them, so one binary search
- * answers.
+ * Ports come last: overlapping ranges are flattened to disjoint intervals that
+ * name the lowest rule covering them, so one binary search answers.
  *
- * Two things keep long chains of nested prefixes cheap. A node absorbs the
+ * Three things keep long chains of nested prefixes cheap. A node absorbs the
  * rules of its parent, and then links past it, when these are at most
  * INDEX_ABSORB times its own: memory grows by a constant factor and a chain of
- * equals is shorter by a like factor. And each node knows the lowest rule
- * number on its way up, so the walk ends when nothing better can come.
+ * equals is shorter by a like factor. Each node knows the lowest rule number
+ * on its way up, so the walk ends when nothing better can come. And the ports
+ * of a destination node are flattened for all sources together, which tells
+ * at once if a look at its sources can pay.
  *
  * Destination "*" is no prefix, as it spares multicast and broadcast. Such
- * rules stand apart in a span that the caller leaves out for these addresses.
- * A dimension in which every rule of a node says "any" is skipped.
+ * rules stand apart, and the caller leaves them out for these addresses.
  *
- * With n rules, d and s nodes visited in the destination and source chains
- * (1 or 2 on real rule sets, at most 129 each; 33 each for IPv4):
+ * With n rules, and d and s nodes visited in the chains of destinations and
+ * sources (1 or 2 on real rule sets, at most 129 each, 33 for IPv4):
  *   lookup  O(log n + d (log n + s log n)), no allocation, no recursion
- *           deeper than the three dimensions;
- *   build   O(n log n), recursion likewise, one frame for each nested prefix
- *           on an explicit stack;
- *   memory  O(n), within (1 + INDEX_ABSORB) squared of the bare rules, and
- *           40 to 120 bytes a rule in practice.
+ *           deeper than the dimensions;
+ *   build   O(n log n), recursion likewise; nested prefixes are on an
+ *           explicit stack of fixed size;
+ *   memory  O(n): at most (1 + INDEX_ABSORB) squared times the bare rules.
+ * The factor d s needs a rule set made for it, and only who writes the rules
+ * can make it: the guest chooses keys, not rules.
  * Not done: incremental change. A table is compiled anew and swapped.
  */
 #ifndef SLIRP_REDIRECT_TABLE_INDEX_H
@@ -44,17 +47,12 @@
 
 #include "rules/addr.h"
 
-enum { INDEX_ABSORB = 4 };
+enum { INDEX_ABSORB = 8, INDEX_FANOUT = 16 };
 
 /* No rule; above every rule number, so that the lower of two is the match. */
 #define INDEX_NONE UINT32_MAX
 
-typedef enum IndexDim {
-    INDEX_DST,  /* a bound's node holds INDEX_SRC or INDEX_PORT */
-    INDEX_SRC,  /* a bound's node holds INDEX_PORT */
-    INDEX_PORT, /* a bound has a rule number */
-    INDEX_N_PREFIX_DIMS = INDEX_PORT
-} IndexDim;
+typedef enum IndexDim { INDEX_DST, INDEX_SRC, INDEX_N_PREFIX_DIMS } IndexDim;
 
 /* An address in host order, left-aligned: IPv4 is the top half of hi. */
 typedef struct IndexAddr {
@@ -80,32 +78,44 @@ typedef struct IndexKey {
     bool any_dst; /* "*" covers the destination */
 } IndexKey;
 
-/* A sorted run of bounds: in the prefix arrays, or the port arrays. The first
- * bound is the lowest value of the dimension. */
+/* A run of bounds; n = 0: no rules. The first bound is the lowest value that
+ * the dimension has. */
 typedef struct IndexSpan {
     uint32_t start;
-    uint32_t n : 30;
-    uint32_t dim : 2; /* IndexDim */
+    uint32_t n;
 } IndexSpan;
+
+typedef struct IndexRules {
+    IndexSpan ports;   /* the lowest rule by port, whatever its source */
+    IndexSpan sources; /* n = 0: all rules take any source */
+} IndexRules;
 
 typedef struct IndexNode {
     uint32_t up;        /* next node to look at, or INDEX_NONE */
     uint32_t chain_min; /* lowest rule number here and up */
-    IndexSpan rules;
+    IndexRules rules;
 } IndexNode;
 
 /* Flat arrays that all spans share; offsets, no pointers. */
 typedef struct Index {
-    uint64_t *bound_hi;
-    uint64_t *bound_lo; /* NULL for IPv4, where it is always 0 */
-    uint32_t *bound_node;
+    /* Prefix bounds, of either family. After the bounds of a span come the
+     * samples of each level of its search tree, the widest level first. */
+    uint32_t *bound4;
+    IndexAddr *bound6;
+    uint32_t *bound_node; /* unused for samples */
     IndexNode *nodes;
-    uint16_t *port;
-    uint32_t *port_rule;
+    /* Port bounds: a span is n ports, then n rule numbers, low half first. */
+    uint16_t *ports;
     size_t n_bounds, n_nodes, n_ports;
-    IndexSpan any; /* rules for destination "*" */
-    IndexSpan dst; /* all others */
+    IndexRules any; /* rules for destination "*" */
+    IndexSpan dst;  /* all others */
 } Index;
+
+/* How many samples stand above a level of n bounds or samples. */
+static inline uint32_t index_samples(uint32_t n)
+{
+    return n > INDEX_FANOUT ? (n + INDEX_FANOUT - 1) / INDEX_FANOUT : 0;
+}
 
 IndexAddr index_addr(const IpAddr *addr);
 IndexPrefix index_prefix(const IpPrefix *prefix);
