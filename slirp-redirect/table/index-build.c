@@ -3,9 +3,20 @@
 #include "table/index.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* Prefix lengths 0..128 can nest, one in the other. */
 enum { MAX_NESTED = 129 };
+
+/* A node absorbs its parent's boxes if they are at most so many times its
+ * own. Sources are rarely looked at, so their chains may be longer. */
+static const uint64_t absorb_limit[INDEX_N_PREFIX_DIMS] = {
+    [INDEX_DST] = 8,
+    [INDEX_SRC] = 2,
+};
+
+/* Up to here, sorting by insertion beats marking bits. */
+enum { FEW_POINTS = 48 };
 
 typedef struct Builder {
     const IndexBox *boxes;
@@ -128,39 +139,67 @@ static int compare_sorted(const void *a_ptr, const void *b_ptr)
     return order ? order : compare_u64(a->box, b->box);
 }
 
-static int compare_u32(const void *a_ptr, const void *b_ptr)
+/* --- Ports ------------------------------------------------------------- */
+
+/* Sorts by insertion and drops doubles; returns how many are left. */
+static uint32_t sort_few(uint32_t *points, uint32_t n)
 {
-    return compare_u64(*(const uint32_t *)a_ptr, *(const uint32_t *)b_ptr);
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t point = points[i], at = kept;
+
+        while (at > 0 && points[at - 1] > point) {
+            at--;
+        }
+        if (at > 0 && points[at - 1] == point) {
+            continue;
+        }
+        memmove(&points[at + 1], &points[at], (kept - at) * sizeof(*points));
+        points[at] = point;
+        kept++;
+    }
+    return kept;
 }
 
-/* --- Ports ------------------------------------------------------------- */
+/* The same with a bit for every port. */
+static uint32_t sort_many(uint32_t *points, uint32_t n)
+{
+    uint64_t marks[(UINT16_MAX + 1) / 64] = { 0 };
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < n; i++) {
+        marks[points[i] / 64] |= UINT64_C(1) << points[i] % 64;
+    }
+    for (uint32_t word = 0; word < G_N_ELEMENTS(marks); word++) {
+        for (uint64_t left = marks[word]; left; left &= left - 1) {
+            points[kept++] = word * 64 + __builtin_ctzll(left);
+        }
+    }
+    return kept;
+}
 
 /* Every port at which the set of covering ranges may change. */
 static void collect_points(Builder *builder, BoxList list)
 {
-    uint32_t point = 0, n = 0;
-    uint32_t *points;
+    GArray *points = builder->points;
+    uint32_t point = 0, kept;
 
-    g_array_set_size(builder->points, 0);
-    g_array_append_val(builder->points, point);
+    g_array_set_size(points, 0);
+    g_array_append_val(points, point);
     for (uint32_t i = 0; i < list.n; i++) {
         const IndexBox *box = &builder->boxes[list.at[i]];
 
         point = box->port_lo;
-        g_array_append_val(builder->points, point);
+        g_array_append_val(points, point);
         point = box->port_hi + 1u;
         if (point <= UINT16_MAX) {
-            g_array_append_val(builder->points, point);
+            g_array_append_val(points, point);
         }
     }
-    points = u32s(builder->points);
-    qsort(points, builder->points->len, sizeof(*points), compare_u32);
-    for (uint32_t i = 1; i < builder->points->len; i++) {
-        if (points[i] != points[n]) {
-            points[++n] = points[i];
-        }
-    }
-    g_array_set_size(builder->points, n + 1);
+    kept = points->len <= FEW_POINTS ? sort_few(u32s(points), points->len)
+                                     : sort_many(u32s(points), points->len);
+    g_array_set_size(points, kept);
 }
 
 static uint32_t find_point(Builder *builder, uint32_t port)
@@ -219,36 +258,52 @@ static void paint_cells(Builder *builder, BoxList list)
     }
 }
 
-/* Cells of one rule that touch become one interval; true if cell i is the
- * first of one. */
-static bool starts_interval(const uint32_t *rule, uint32_t i)
+/* Cells of one rule that touch become one; returns how many are left. */
+static uint32_t join_cells(Builder *builder)
 {
-    return i == 0 || rule[i] != rule[i - 1];
+    uint32_t *points = u32s(builder->points);
+    uint32_t *rule = u32s(builder->cell_rule);
+    uint32_t kept = 1;
+
+    for (uint32_t i = 1; i < builder->points->len; i++) {
+        if (rule[i] != rule[kept - 1]) {
+            points[kept] = points[i];
+            rule[kept++] = rule[i];
+        }
+    }
+    g_array_set_size(builder->points, kept);
+    return kept;
+}
+
+static void write_directory(Builder *builder, uint16_t *to)
+{
+    for (uint32_t high = 0; high < INDEX_PORT_DIRECTORY_LEN; high++) {
+        to[high] = find_point(builder, high << 8);
+    }
 }
 
 static IndexSpan build_ports(Builder *builder, BoxList list)
 {
     IndexSpan span = { .start = builder->ports->len };
-    const uint32_t *points, *rule;
+    uint32_t directory_len;
+    uint16_t *to;
 
     collect_points(builder, list);
     paint_cells(builder, list);
-    points = u32s(builder->points);
-    rule = u32s(builder->cell_rule);
-    for (uint32_t i = 0; i < builder->points->len; i++) {
-        if (starts_interval(rule, i)) {
-            uint16_t port = points[i];
-
-            g_array_append_val(builder->ports, port);
-            span.n++;
-        }
+    span.n = join_cells(builder);
+    directory_len = index_directory_len(span.n);
+    g_array_set_size(builder->ports, span.start + directory_len + 3 * span.n);
+    to = &g_array_index(builder->ports, uint16_t, span.start);
+    if (directory_len) {
+        write_directory(builder, to);
+        to += directory_len;
     }
-    for (uint32_t i = 0; i < builder->points->len; i++) {
-        if (starts_interval(rule, i)) {
-            uint16_t half[2] = { rule[i] & 0xffff, rule[i] >> 16 };
+    for (uint32_t i = 0; i < span.n; i++) {
+        uint32_t rule = u32s(builder->cell_rule)[i];
 
-            g_array_append_vals(builder->ports, half, 2);
-        }
+        to[i] = u32s(builder->points)[i];
+        to[span.n + 2 * i] = rule & 0xffff;
+        to[span.n + 2 * i + 1] = rule >> 16;
     }
     return span;
 }
@@ -314,7 +369,7 @@ static uint32_t fill_frame(Builder *builder, Sweep *sweep, Frame *frame,
 {
     GArray *own = sweep->own;
 
-    if (parent && parent->boxes->len <= (uint64_t)own->len * INDEX_ABSORB) {
+    if (parent && parent->boxes->len <= own->len * absorb_limit[sweep->dim]) {
         merge_lists(frame->boxes, own, parent->boxes);
         return g_array_index(builder->nodes, IndexNode, parent->node).up;
     }

@@ -91,10 +91,15 @@ static uint32_t search_prefixes(const Index *index, IndexSpan span,
 
 static uint32_t search_ports(const Index *index, IndexSpan span, uint16_t port)
 {
-    const uint16_t *ports = index->ports + span.start;
+    const uint16_t *directory = index->ports + span.start;
+    const uint16_t *ports = directory + index_directory_len(span.n);
     const uint16_t *rule;
     size_t base = 0, n = span.n;
 
+    if (ports != directory) {
+        base = directory[port >> 8];
+        n = directory[(port >> 8) + 1] - base + 1;
+    }
     while (n > 1) {
         size_t half = n / 2;
 

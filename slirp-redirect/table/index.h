@@ -19,9 +19,9 @@
  * name the lowest rule covering them, so one binary search answers.
  *
  * Three things keep long chains of nested prefixes cheap. A node absorbs the
- * rules of its parent, and then links past it, when these are at most
- * INDEX_ABSORB times its own: memory grows by a constant factor and a chain of
- * equals is shorter by a like factor. Each node knows the lowest rule number
+ * rules of its parent, and then links past it, when these are at most a few
+ * times its own: memory grows by a constant factor and a chain of equals is
+ * shorter by a like factor. Each node knows the lowest rule number
  * on its way up, so the walk ends when nothing better can come. And the ports
  * of a destination node are flattened for all sources together, which tells
  * at once if a look at its sources can pay.
@@ -35,7 +35,7 @@
  *           deeper than the dimensions;
  *   build   O(n log n), recursion likewise; nested prefixes are on an
  *           explicit stack of fixed size;
- *   memory  O(n): at most (1 + INDEX_ABSORB) squared times the bare rules.
+ *   memory  O(n): absorbing multiplies the bare rules by 9 times 3 at most.
  * The factor d s needs a rule set made for it, and only who writes the rules
  * can make it: the guest chooses keys, not rules.
  * Not done: incremental change. A table is compiled anew and swapped.
@@ -47,7 +47,10 @@
 
 #include "rules/addr.h"
 
-enum { INDEX_ABSORB = 8, INDEX_FANOUT = 16 };
+enum { INDEX_FANOUT = 16 };
+
+/* Port spans of this many bounds have a directory by the port's high byte. */
+enum { INDEX_PORT_DIRECTORY_MIN = 512, INDEX_PORT_DIRECTORY_LEN = 256 + 1 };
 
 /* No rule; above every rule number, so that the lower of two is the match. */
 #define INDEX_NONE UINT32_MAX
@@ -104,12 +107,19 @@ typedef struct Index {
     IndexAddr *bound6;
     uint32_t *bound_node; /* unused for samples */
     IndexNode *nodes;
-    /* Port bounds: a span is n ports, then n rule numbers, low half first. */
+    /* Port bounds: a span is n ports, then n rule numbers, low half first.
+     * A long one starts with its directory: for each high byte, and for the
+     * end, the last bound that is not above its first port. */
     uint16_t *ports;
     size_t n_bounds, n_nodes, n_ports;
     IndexRules any; /* rules for destination "*" */
     IndexSpan dst;  /* all others */
 } Index;
+
+static inline uint32_t index_directory_len(uint32_t n)
+{
+    return n >= INDEX_PORT_DIRECTORY_MIN ? INDEX_PORT_DIRECTORY_LEN : 0;
+}
 
 /* How many samples stand above a level of n bounds or samples. */
 static inline uint32_t index_samples(uint32_t n)

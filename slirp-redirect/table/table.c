@@ -10,6 +10,7 @@ struct Table {
     unsigned refs;
     GPtrArray *entries; /* TableEntry *; rule numbers are positions here */
     IpAddr broadcast4;
+    bool udp_as_tcp; /* no rule tells them apart: FLOW_TCP's index serves */
     Index index[FLOW_N_PROTOS][TABLE_N_FAMILIES];
 };
 
@@ -80,6 +81,31 @@ static void compile(Table *table, const RuleNet *net, FlowProto proto,
     g_array_unref(boxes);
 }
 
+/* True if TCP and UDP see the same rules, as in a list of addresses. */
+static bool same_for_udp(const GPtrArray *entries)
+{
+    for (guint i = 0; i < entries->len; i++) {
+        const TableEntry *entry = g_ptr_array_index(entries, i);
+
+        if (entry->rule->protocols != RULE_ANY_PROTO) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void compile_all(Table *table, const RuleNet *net)
+{
+    table->udp_as_tcp = same_for_udp(table->entries);
+    for (int family = 0; family < TABLE_N_FAMILIES; family++) {
+        compile(table, net, FLOW_TCP, family);
+        if (!table->udp_as_tcp) {
+            compile(table, net, FLOW_UDP, family);
+        }
+        compile(table, net, FLOW_ICMP, family);
+    }
+}
+
 static void entry_unref(void *entry)
 {
     table_entry_unref(entry);
@@ -99,11 +125,7 @@ Table *table_new(const GPtrArray *entries, const RuleNet *net)
             g_ptr_array_add(table->entries, table_entry_ref(entry));
         }
     }
-    for (int proto = 0; proto < FLOW_N_PROTOS; proto++) {
-        for (int family = 0; family < TABLE_N_FAMILIES; family++) {
-            compile(table, net, proto, family);
-        }
-    }
+    compile_all(table, net);
     return table;
 }
 
@@ -127,6 +149,14 @@ void table_unref(Table *table)
     g_free(table);
 }
 
+static const Index *index_for(const Table *table, FlowProto proto, int family)
+{
+    if (proto == FLOW_UDP && table->udp_as_tcp) {
+        proto = FLOW_TCP;
+    }
+    return &table->index[proto][family];
+}
+
 TableEntry *table_lookup(const Table *table, const FlowKey *key)
 {
     int family = family_slot(&key->dst);
@@ -142,7 +172,7 @@ TableEntry *table_lookup(const Table *table, const FlowKey *key)
     point.addr[INDEX_SRC] = index_addr(&key->src);
     point.port = key->dst_port;
     point.any_dst = match_any_covers(&key->dst, &table->broadcast4);
-    number = index_lookup(&table->index[key->proto][family], &point);
+    number = index_lookup(index_for(table, key->proto, family), &point);
     return number == INDEX_NONE ? NULL
                                 : g_ptr_array_index(table->entries, number);
 }

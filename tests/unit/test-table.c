@@ -351,6 +351,32 @@ static void test_ports(void)
     set_done(&set);
 }
 
+/* Every port against rules for every 20th port and one range over some. */
+static void test_many_ports(void)
+{
+    FlowKey key = flow(FLOW_TCP, "192.0.2.1", 0);
+    Set set;
+
+    set_init(&set);
+    for (unsigned port = 0; port <= UINT16_MAX; port += 20) {
+        set_add(&set, port_rule(port, port));
+    }
+    set_add(&set, port_rule(30001, 40000));
+    set_compile(&set);
+    for (unsigned port = 0; port <= UINT16_MAX; port++) {
+        bool in_range = 30001 <= port && port <= 40000;
+        int expected = port % 20 == 0 ? (int)port / 20 + 1
+                       : in_range     ? (int)set.entries->len
+                                      : 0;
+        const TableEntry *match;
+
+        key.dst_port = port;
+        match = table_lookup(set.table, &key);
+        g_assert_cmpint(match ? match->id : 0, ==, expected);
+    }
+    set_done(&set);
+}
+
 static void test_source(void)
 {
     FlowKey key = flow(FLOW_TCP, "192.0.2.1", 80);
@@ -895,6 +921,7 @@ int main(int argc, char **argv)
     g_test_add_func("/table/keywords", test_keywords);
     g_test_add_func("/table/multicast", test_multicast);
     g_test_add_func("/table/ports", test_ports);
+    g_test_add_func("/table/many-ports", test_many_ports);
     g_test_add_func("/table/source", test_source);
     g_test_add_func("/table/section", test_section);
     g_test_add_func("/table/lifetime", test_lifetime);
