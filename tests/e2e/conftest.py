@@ -6,6 +6,7 @@ SLIRP_REDIRECT_IMAGE the guest's image (else guest/build is asked for it).
 """
 
 import contextlib
+import itertools
 import os
 import pathlib
 import subprocess
@@ -83,16 +84,16 @@ def guest(qemu, dropin, image, tmp_path, request):
 
     @contextlib.contextmanager
     def start(netdevs=("",), env=None, launcher=False, stock=False,
-              kernel_args=""):
+              kernel_args="", extra=()):
         nonlocal count
         scratch = tmp_path / f"guest{count}"
         scratch.mkdir()
         count += 1
-        command, extra = QEMUS[qemu]
+        command, own_env = QEMUS[qemu]
         full_env = {key: value for key, value in os.environ.items()
                     if not key.startswith("SLIRP_REDIRECT")
                     and key != "LD_LIBRARY_PATH"}
-        full_env.update(extra)
+        full_env.update(own_env)
         full_env.update(env or {})
         if launcher:
             command = [request.getfixturevalue("launcher"), "run"] + command
@@ -103,7 +104,7 @@ def guest(qemu, dropin, image, tmp_path, request):
         values = [",".join(filter(None, ["user", f"id=n{i}", text]))
                   for i, text in enumerate(netdevs)]
         machine = vm.Guest(command, full_env, image, scratch, values,
-                           kernel_args)
+                           kernel_args, extra)
         try:
             machine.wait_ready()
             if not stock:
@@ -119,6 +120,27 @@ def guest(qemu, dropin, image, tmp_path, request):
 
 
 @pytest.fixture
+def redirected(guest):
+    """redirected(VIA, RULES, options=...): a guest whose rules come by the
+    environment, the carrier in dnssearch=, or the launcher's redirect=. For
+    several interfaces RULES is a list of lists, OPTIONS a list."""
+    def start(via, rules, options="", **kwargs):
+        per_netdev = rules if isinstance(rules[0], list) else [rules]
+        options = [options] if isinstance(options, str) else options
+        key = {"carrier": "dnssearch=redirect=", "launcher": "redirect="}
+        netdevs = list(options)
+        if via == "environment":
+            assert len(per_netdev) == 1
+            kwargs["env"] = {"SLIRP_REDIRECT": " ".join(per_netdev[0])}
+        else:
+            netdevs = [",".join(filter(None, [option, *(
+                key[via] + rule.replace(",", ",,") for rule in some)]))
+                for option, some in zip(options, per_netdev)]
+        return guest(netdevs, launcher=via == "launcher", **kwargs)
+    return start
+
+
+@pytest.fixture
 def peer():
     """peer(class, ...): a server that is gone at the end of the case."""
     with contextlib.ExitStack() as stack:
@@ -130,9 +152,17 @@ def peer():
 
 
 @pytest.fixture
-def nginx(peer, tmp_path):
-    return peer(servers.Nginx, servers.find_nginx(CACHE),
-                tmp_path / "nginx", PAGE)
+def web(peer, tmp_path):
+    """web(PAGE): another nginx, with that page."""
+    numbers = itertools.count()
+    return lambda page: peer(
+        servers.Nginx, servers.find_nginx(CACHE),
+        tmp_path / f"web{next(numbers)}", page)
+
+
+@pytest.fixture
+def nginx(web):
+    return web(PAGE)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import random
 import select
 import signal
 import socket
+import struct
 import subprocess
 import threading
 
@@ -71,7 +72,8 @@ class Nginx:
         (scratch / "html" / "index.html").write_text(page)
         sockets = [listen(IPV4)]
         self.port = sockets[0].getsockname()[1]
-        directives = f"listen {IPV4}:{self.port};"
+        self.path = scratch / "sock"
+        directives = f"listen {IPV4}:{self.port}; listen unix:{self.path};"
         if have_ipv6():
             sockets.append(listen(IPV6, port=self.port))
             directives += f"listen [{IPV6}]:{self.port} ipv6only=on;"
@@ -201,11 +203,10 @@ class Upper(Peer):
         connection.sendall(text.upper())
 
 
-class UdpEcho:
-    """Answers each datagram with NAME:TEXT, from the socket it came to."""
+class UdpPeer:
+    """Answers each datagram by `answer(data)`, from the socket it came to."""
 
-    def __init__(self, name: str = "echo", host: str = IPV4):
-        self.name = name
+    def __init__(self, host: str = IPV4):
         self.sock = listen(host, socket.SOCK_DGRAM)
         self.port = self.sock.getsockname()[1]
         self.sources: list[tuple[str, int]] = []
@@ -220,13 +221,42 @@ class UdpEcho:
                 return
             data, source = self.sock.recvfrom(65536)
             self.sources.append(source[:2])
-            self.sock.sendto(f"{self.name}:".encode() + data, source)
+            self.sock.sendto(self.answer(data), source)
+
+    def answer(self, data: bytes) -> bytes:
+        raise NotImplementedError
 
     def close(self) -> None:
         self.stop.close()
         self.thread.join()
         self.wake.close()
         self.sock.close()
+
+
+class UdpEcho(UdpPeer):
+    """Answers with NAME:TEXT."""
+
+    def __init__(self, name: str = "echo", host: str = IPV4):
+        self.name = name
+        super().__init__(host)
+
+    def answer(self, data: bytes) -> bytes:
+        return f"{self.name}:".encode() + data
+
+
+class NameServer(UdpPeer):
+    """A DNS server that knows one IPv4 address for every name."""
+
+    def __init__(self, address: str, host: str = IPV4):
+        self.address = socket.inet_aton(address)
+        super().__init__(host)
+
+    def answer(self, data: bytes) -> bytes:
+        end = data.index(0, 12) + 5  # the name's root label, type, class
+        question, is_a = data[12:end], data[end - 4:end - 2] == b"\0\1"
+        head = data[:2] + b"\x81\x80" + struct.pack(">4H", 1, is_a, 0, 0)
+        record = b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 60, 4) + self.address
+        return head + question + (record if is_a else b"")
 
 
 def find_nginx(cache: pathlib.Path) -> str:

@@ -4,7 +4,6 @@
 import contextlib
 import ctypes
 import json
-import os
 import pathlib
 import select
 import shlex
@@ -111,7 +110,8 @@ class Guest:
 
     def __init__(self, command: list[str], env: dict[str, str],
                  image: pathlib.Path, scratch: pathlib.Path,
-                 netdevs: list[str], kernel_args: str = ""):
+                 netdevs: list[str], kernel_args: str = "",
+                 extra: tuple[str, ...] = ()):
         """COMMAND starts QEMU; NETDEVS are the values of -netdev, in which
         each id= is followed by a virtio card of the guest."""
         self.scratch = scratch
@@ -122,7 +122,7 @@ class Guest:
             self.probe_channel = LineChannel(probe[0])
             self.monitor = Monitor(qmp[0])
             self.command = command + self._arguments(
-                image, netdevs, kernel_args, probe[1], qmp[1])
+                image, netdevs, kernel_args, probe[1], qmp[1]) + list(extra)
             with open(self.errors, "wb") as errors:
                 self.process = subprocess.Popen(
                     self.command, env=env, stdin=subprocess.DEVNULL,
@@ -140,7 +140,7 @@ class Guest:
                 "-display", "none", "-no-reboot", "-no-user-config",
                 "-kernel", str(image / "vmlinuz"),
                 "-initrd", str(image / "initramfs.gz"),
-                "-append", "console=ttyS0 quiet panic=-1 mitigations=off "
+                "-append", "console=ttyS0 quiet panic=-1 nokaslr mitigations=off "
                 f"probe={PROBE} {kernel_args}".rstrip(),
                 "-serial", f"file:{self.console}",
                 "-chardev", f"socket,id=qmp,fd={qmp.fileno()}",
@@ -148,11 +148,12 @@ class Guest:
                 "-chardev", f"socket,id=probe,fd={probe.fileno()}",
                 "-device", "virtio-serial-pci",
                 "-device", f"virtserialport,chardev=probe,name={PROBE}"]
+        # Without status=off, Linux may take a second to notice the link.
         for number, netdev in enumerate(netdevs):
             ident = next(word[3:] for word in netdev.split(",")
                          if word.startswith("id="))
             args += ["-netdev", netdev, "-device",
-                     f"virtio-net-pci,netdev={ident},romfile=,"
+                     f"virtio-net-pci,netdev={ident},romfile=,status=off,"
                      f"mac=52:54:00:12:34:{0x56 + number:02x}"]
         return args
 
@@ -189,9 +190,10 @@ class Guest:
 
     def library(self) -> str:
         """The libslirp this QEMU runs with."""
-        for line in open(f"/proc/{self.process.pid}/maps"):
+        maps = pathlib.Path(f"/proc/{self.process.pid}/maps").read_text()
+        for line in maps.splitlines():
             if "libslirp.so" in line:
-                return line.split(maxsplit=5)[5].strip()
+                return line.split(maxsplit=5)[5]
         return "none"
 
     def power_off(self) -> int:
