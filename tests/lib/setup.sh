@@ -33,11 +33,13 @@ die() {
 
 # Sets missing to those of the named packages that are not installed.
 find_missing() {
-    local package
+    local package status
     missing=()
     for package; do
-        dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null |
-            grep -qx installed || missing+=("$package")
+        status=$(dpkg-query -W -f '${db:Status-Status} ' "$package" \
+            2>/dev/null) || status=
+        [[ $status == *installed\ * && $status != *not-installed* ]] ||
+            missing+=("$package")
     done
 }
 
