@@ -106,7 +106,8 @@ static bool found_unexecutable(const char *program)
 {
     if (strchr(program, '/'))
         return g_file_test(program, G_FILE_TEST_EXISTS);
-    g_auto(GStrv) dirs = g_strsplit(g_getenv("PATH") ?: "", ":", -1);
+    const char *path_list = g_getenv("PATH");
+    g_auto(GStrv) dirs = g_strsplit(path_list ? path_list : "", ":", -1);
     for (char **dir = dirs; *dir; dir++) {
         g_autofree char *path = g_build_filename(*dir, program, NULL);
         if (g_file_test(path, G_FILE_TEST_IS_REGULAR))
