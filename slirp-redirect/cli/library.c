@@ -231,15 +231,14 @@ static bool doubt(const LibraryNeeds *needs, GError **error, const char *format,
     return false;
 }
 
-static bool put_in_front(const Program *program, const LibraryNeeds *needs,
-                         char ***env, GError **error)
+/* Puts the directory of our library in front of all others. */
+static bool put_in_front(const LibraryNeeds *needs, char ***env, GError **error)
 {
     g_autofree char *dir = find_dir(error);
-    g_autofree char *found = NULL;
 
     if (!dir)
         return false;
-    if (strchr(dir, ':') || strchr(dir, ';'))
+    if (strpbrk(dir, ":;"))
         return doubt(needs, error,
                      "%s: LD_LIBRARY_PATH can not hold this directory; use one "
                      "without : and ;",
@@ -247,8 +246,16 @@ static bool put_in_front(const Program *program, const LibraryNeeds *needs,
     prepend_dir(env, dir);
     if (needs->verbose)
         cli_complain("libslirp: LD_LIBRARY_PATH begins with %s", dir);
-    if (program->elf.kind != ELF_DYNAMIC ||
-        library_state(program, *env, &found) == LIBRARY_OURS)
+    return true;
+}
+
+/* Asks the loader again whether that was enough. */
+static bool verify(const Program *program, const LibraryNeeds *needs,
+                   char **env, GError **error)
+{
+    g_autofree char *found = NULL;
+
+    if (library_state(program, env, &found) == LIBRARY_OURS)
         return true;
     return doubt(needs, error,
                  "%s would still load %s (a run path of its own wins); "
@@ -274,14 +281,14 @@ static bool prepare_listed(const Program *program, const LibraryNeeds *needs,
                          "LD_LIBRARY_PATH is ignored; install the libslirp "
                          "with redirects as the system's",
                          program->path);
-        return put_in_front(program, needs, env, error);
+        return put_in_front(needs, env, error) &&
+               verify(program, needs, *env, error);
     case LIBRARY_UNUSED:
         return doubt(needs, error,
                      "%s does not use " LIBRARY_NAME ", so it has no "
                      "redirects; --force starts it all the same",
                      program->path) &&
-               put_in_front(&(Program){ .path = program->path }, needs, env,
-                            error);
+               put_in_front(needs, env, error);
     case LIBRARY_UNKNOWN:
         break;
     }
@@ -289,35 +296,33 @@ static bool prepare_listed(const Program *program, const LibraryNeeds *needs,
                  "%s: its loader %s does not list its libraries; --force "
                  "starts it unchecked",
                  program->path, program->elf.loader) &&
-           put_in_front(&(Program){ .path = program->path }, needs, env, error);
+           put_in_front(needs, env, error);
+}
+
+/* Why the loader can not be asked about a file of this kind. */
+static const char *kind_doubt(ElfKind kind)
+{
+    switch (kind) {
+    case ELF_LIBRARY:
+        return "is statically linked, so its libslirp can not be replaced";
+    case ELF_FOREIGN:
+        return "is for another kind of machine than this slirp-redirect";
+    default:
+        return "can not be read or is no program, so its libslirp is unknown";
+    }
 }
 
 bool library_prepare(const Program *program, const LibraryNeeds *needs,
                      char ***env, GError **error)
 {
-    switch (program->elf.kind) {
-    case ELF_DYNAMIC:
+    if (program->elf.kind == ELF_DYNAMIC)
         return prepare_listed(program, needs, env, error);
-    case ELF_SCRIPT:
-        if (needs->verbose)
-            cli_complain("%s is a script: what it starts is not checked",
-                         program->path);
-        return put_in_front(program, needs, env, error);
-    case ELF_LIBRARY:
-        return doubt(needs, error,
-                     "%s is statically linked, so its libslirp can not be "
-                     "replaced",
+    if (program->elf.kind != ELF_SCRIPT)
+        return doubt(needs, error, "%s %s; --force starts it all the same",
+                     program->path, kind_doubt(program->elf.kind)) &&
+               put_in_front(needs, env, error);
+    if (needs->verbose)
+        cli_complain("%s is a script: what it starts is not checked",
                      program->path);
-    case ELF_FOREIGN:
-        return doubt(needs, error,
-                     "%s is for another kind of machine than this "
-                     "slirp-redirect; --force starts it unchecked",
-                     program->path);
-    case ELF_NONE:
-        break;
-    }
-    return doubt(needs, error,
-                 "%s can not be read or is no program, so its libslirp is "
-                 "unknown; --force starts it unchecked",
-                 program->path);
+    return put_in_front(needs, env, error);
 }
