@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Compiling rules into the index; index.h explains it. */
-#include "table/index.h"
-
+/* Compiling rules into the index: prefixes. index.h explains it. */
 #include <stdlib.h>
-#include <string.h>
+
+#include "table/index-build.h"
 
 /* Prefix lengths 0..128 can nest, one in the other. */
 enum { MAX_NESTED = 129 };
@@ -15,26 +14,14 @@ static const uint64_t absorb_limit[INDEX_N_PREFIX_DIMS] = {
     [INDEX_SRC] = 2,
 };
 
-/* Up to here, sorting by insertion beats marking bits. */
-enum { FEW_POINTS = 48 };
-
 typedef struct Builder {
     const IndexBox *boxes;
     /* The arrays of the Index, growing. */
     GArray *bounds; /* uint32_t or, for IPv6, IndexAddr */
-    GArray *bound_node, *nodes, *ports;
+    GArray *bound_node, *nodes;
     bool ipv6;
-    /* Scratch of build_ports(): cell i is points[i] up to the next point. */
-    GArray *points;    /* uint32_t, sorted, unique */
-    GArray *cell_rule; /* uint32_t: the rule painted on the cell */
-    GArray *cell_next; /* uint32_t: the first bare cell from here on */
+    PortBuilder port_builder;
 } Builder;
-
-/* Box numbers, ascending, and so in rule order. */
-typedef struct BoxList {
-    const uint32_t *at;
-    uint32_t n;
-} BoxList;
 
 /* A box number with its prefix in one dimension, for sorting. */
 typedef struct SortedBox {
@@ -60,16 +47,6 @@ typedef struct Sweep {
 } Sweep;
 
 static IndexRules build_rules(Builder *builder, BoxList list, IndexDim dim);
-
-static GArray *array_u32(void)
-{
-    return g_array_new(FALSE, FALSE, sizeof(uint32_t));
-}
-
-static uint32_t *u32s(GArray *array)
-{
-    return (uint32_t *)(void *)array->data;
-}
 
 static BoxList list_of(GArray *array)
 {
@@ -137,175 +114,6 @@ static int compare_sorted(const void *a_ptr, const void *b_ptr)
         order = a->prefix.len - b->prefix.len;
     }
     return order ? order : compare_u64(a->box, b->box);
-}
-
-/* --- Ports ------------------------------------------------------------- */
-
-/* Sorts by insertion and drops doubles; returns how many are left. */
-static uint32_t sort_few(uint32_t *points, uint32_t n)
-{
-    uint32_t kept = 0;
-
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t point = points[i], at = kept;
-
-        while (at > 0 && points[at - 1] > point) {
-            at--;
-        }
-        if (at > 0 && points[at - 1] == point) {
-            continue;
-        }
-        memmove(&points[at + 1], &points[at], (kept - at) * sizeof(*points));
-        points[at] = point;
-        kept++;
-    }
-    return kept;
-}
-
-/* The same with a bit for every port. */
-static uint32_t sort_many(uint32_t *points, uint32_t n)
-{
-    uint64_t marks[(UINT16_MAX + 1) / 64] = { 0 };
-    uint32_t kept = 0;
-
-    for (uint32_t i = 0; i < n; i++) {
-        marks[points[i] / 64] |= UINT64_C(1) << points[i] % 64;
-    }
-    for (uint32_t word = 0; word < G_N_ELEMENTS(marks); word++) {
-        for (uint64_t left = marks[word]; left; left &= left - 1) {
-            points[kept++] = word * 64 + __builtin_ctzll(left);
-        }
-    }
-    return kept;
-}
-
-/* Every port at which the set of covering ranges may change. */
-static void collect_points(Builder *builder, BoxList list)
-{
-    GArray *points = builder->points;
-    uint32_t point = 0, kept;
-
-    g_array_set_size(points, 0);
-    g_array_append_val(points, point);
-    for (uint32_t i = 0; i < list.n; i++) {
-        const IndexBox *box = &builder->boxes[list.at[i]];
-
-        point = box->port_lo;
-        g_array_append_val(points, point);
-        point = box->port_hi + 1u;
-        if (point <= UINT16_MAX) {
-            g_array_append_val(points, point);
-        }
-    }
-    kept = points->len <= FEW_POINTS ? sort_few(u32s(points), points->len)
-                                     : sort_many(u32s(points), points->len);
-    g_array_set_size(points, kept);
-}
-
-static uint32_t find_point(Builder *builder, uint32_t port)
-{
-    const uint32_t *points = u32s(builder->points);
-    uint32_t base = 0, n = builder->points->len;
-
-    while (n > 1) {
-        uint32_t half = n / 2;
-
-        base += points[base + half] <= port ? half : 0;
-        n -= half;
-    }
-    return base;
-}
-
-/* The first bare cell from cell on; halves the path it walks. */
-static uint32_t find_bare(uint32_t *next, uint32_t cell)
-{
-    while (next[cell] != cell) {
-        next[cell] = next[next[cell]];
-        cell = next[cell];
-    }
-    return cell;
-}
-
-/*
- * Paints every range, lowest rule first, on the cells that are still bare.
- * Painted cells are skipped by the links of a disjoint-set forest, so that
- * no cell is looked at more than a few times however the ranges overlap.
- */
-static void paint_cells(Builder *builder, BoxList list)
-{
-    uint32_t n = builder->points->len;
-    const uint32_t *points = u32s(builder->points);
-    uint32_t *rule, *next;
-
-    g_array_set_size(builder->cell_rule, n);
-    g_array_set_size(builder->cell_next, n + 1);
-    rule = u32s(builder->cell_rule);
-    next = u32s(builder->cell_next);
-    for (uint32_t i = 0; i < n; i++) {
-        rule[i] = INDEX_NONE;
-        next[i] = i;
-    }
-    next[n] = n;
-    for (uint32_t i = 0; i < list.n; i++) {
-        const IndexBox *box = &builder->boxes[list.at[i]];
-        uint32_t cell = find_bare(next, find_point(builder, box->port_lo));
-
-        while (cell < n && points[cell] <= box->port_hi) {
-            rule[cell] = box->rule;
-            next[cell] = cell + 1;
-            cell = find_bare(next, cell + 1);
-        }
-    }
-}
-
-/* Cells of one rule that touch become one; returns how many are left. */
-static uint32_t join_cells(Builder *builder)
-{
-    uint32_t *points = u32s(builder->points);
-    uint32_t *rule = u32s(builder->cell_rule);
-    uint32_t kept = 1;
-
-    for (uint32_t i = 1; i < builder->points->len; i++) {
-        if (rule[i] != rule[kept - 1]) {
-            points[kept] = points[i];
-            rule[kept++] = rule[i];
-        }
-    }
-    g_array_set_size(builder->points, kept);
-    return kept;
-}
-
-static void write_directory(Builder *builder, uint16_t *to)
-{
-    for (uint32_t high = 0; high < INDEX_PORT_DIRECTORY_LEN; high++) {
-        to[high] = find_point(builder, high << 8);
-    }
-}
-
-static IndexSpan build_ports(Builder *builder, BoxList list)
-{
-    IndexSpan span = { .start = builder->ports->len };
-    uint32_t directory_len;
-    uint16_t *to;
-
-    collect_points(builder, list);
-    paint_cells(builder, list);
-    span.n = join_cells(builder);
-    directory_len = index_directory_len(span.n);
-    g_array_set_size(builder->ports, span.start + directory_len + 3 * span.n);
-    to = &g_array_index(builder->ports, uint16_t, span.start);
-    if (directory_len) {
-        write_directory(builder, to);
-        to += directory_len;
-    }
-    for (uint32_t i = 0; i < span.n; i++) {
-        uint32_t rule = u32s(builder->cell_rule)[i];
-
-        to[i] = u32s(builder->points)[i];
-        to[span.n + 2 * i] = rule & 0xffff;
-        to[span.n + 2 * i + 1] = rule >> 16;
-    }
-    return span;
 }
 
 /* --- Prefixes ---------------------------------------------------------- */
@@ -515,7 +323,8 @@ static bool every_source_any(const Builder *builder, BoxList list)
  * to tell apart, and about ports. */
 static IndexRules build_rules(Builder *builder, BoxList list, IndexDim dim)
 {
-    IndexRules rules = { .ports = build_ports(builder, list) };
+    IndexRules rules = { .ports =
+                             port_builder_add(&builder->port_builder, list) };
 
     if (dim == INDEX_SRC && !every_source_any(builder, list)) {
         rules.sources = build_prefixes(builder, list, INDEX_SRC);
@@ -533,10 +342,7 @@ static void builder_init(Builder *builder, const GArray *boxes, bool ipv6)
         g_array_new(FALSE, FALSE, ipv6 ? sizeof(IndexAddr) : sizeof(uint32_t));
     builder->bound_node = array_u32();
     builder->nodes = g_array_new(FALSE, FALSE, sizeof(IndexNode));
-    builder->ports = g_array_new(FALSE, FALSE, sizeof(uint16_t));
-    builder->points = array_u32();
-    builder->cell_rule = array_u32();
-    builder->cell_next = array_u32();
+    port_builder_init(&builder->port_builder, builder->boxes);
 }
 
 /* Frees the array; its members live on, without the room to grow. */
@@ -552,7 +358,6 @@ static void builder_finish(Builder *builder, Index *index)
 {
     index->n_bounds = builder->bounds->len;
     index->n_nodes = builder->nodes->len;
-    index->n_ports = builder->ports->len;
     if (builder->ipv6) {
         index->bound6 = take_members(builder->bounds);
     } else {
@@ -560,10 +365,8 @@ static void builder_finish(Builder *builder, Index *index)
     }
     index->bound_node = take_members(builder->bound_node);
     index->nodes = take_members(builder->nodes);
-    index->ports = take_members(builder->ports);
-    g_array_unref(builder->points);
-    g_array_unref(builder->cell_rule);
-    g_array_unref(builder->cell_next);
+    index->n_ports = builder->port_builder.ports->len;
+    index->ports = take_members(port_builder_done(&builder->port_builder));
 }
 
 /* The boxes with or without destination "*", in order. */

@@ -21,10 +21,10 @@
  * Three things keep long chains of nested prefixes cheap. A node absorbs the
  * rules of its parent, and then links past it, when these are at most a few
  * times its own: memory grows by a constant factor and a chain of equals is
- * shorter by a like factor. Each node knows the lowest rule number
- * on its way up, so the walk ends when nothing better can come. And the ports
- * of a destination node are flattened for all sources together, which tells
- * at once if a look at its sources can pay.
+ * shorter by a like factor. Each node knows the lowest rule number on its way
+ * up, so the walk ends when nothing better can come. And the ports of a
+ * destination node are flattened for all sources together, which tells at once
+ * if a look at its sources can pay.
  *
  * Destination "*" is no prefix, as it spares multicast and broadcast. Such
  * rules stand apart, and the caller leaves them out for these addresses.
