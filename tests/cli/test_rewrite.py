@@ -167,6 +167,12 @@ def test_wrong_rule(lab, words, source):
     assert "tcp:80\n" in done.stderr
 
 
+def test_empty_rule(lab):
+    done = lab.run("run", lab.qemu, "-nic", "user,redirect=,model=e1000")
+    assert done.returncode == 2
+    assert "-nic: redirect=: " in done.stderr
+
+
 def test_every_wrong_rule_is_reported(lab):
     done = lab.run("run", lab.qemu, "-nic", "user,redirect=tcp:80", "-nic",
                    "user,redirect=udp:53")
