@@ -58,7 +58,7 @@ static int check(char **operands, const RuleNet *net)
         if (!add_word(rules, *operands, diags))
             return CLI_USAGE;
     }
-    if (!cli_verify(rules, net, diags))
+    if (!cli_verify(rules, net, NULL, diags))
         return CLI_NO;
     g_autofree char *text = rules_print(rules);
     fputs(text, stdout);

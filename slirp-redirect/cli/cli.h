@@ -88,8 +88,10 @@ void cli_add_rule(GPtrArray *rules, const char *text, const char *source,
 /* Adds rules separated by white space. */
 void cli_add_words(GPtrArray *rules, const char *text, const char *source,
                    RuleDiags *diags);
-/* Verifies the set if it parsed; prints all findings. True: no errors. */
-bool cli_verify(const GPtrArray *rules, const RuleNet *net, RuleDiags *diags);
+/* Verifies the set if it parsed; prints all findings. True: no errors.
+ * hostfwds (RuleHostfwd) may be NULL. */
+bool cli_verify(const GPtrArray *rules, const RuleNet *net,
+                const GArray *hostfwds, RuleDiags *diags);
 /* An empty list of Rule *, owned. */
 GPtrArray *cli_rules_new(void);
 

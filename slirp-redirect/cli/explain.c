@@ -208,7 +208,7 @@ static int explain_words(char **words, Explain *e)
 
     if (!operands || !parse_flow(operands, e, &error))
         return cli_options_failed("explain", error);
-    if (!cli_verify(e->rules, &e->net, e->diags))
+    if (!cli_verify(e->rules, &e->net, NULL, e->diags))
         return CLI_USAGE;
     if (e->rules->len == 0) {
         cli_complain("explain: no rules; give --rules FILE or --redirect RULE");

@@ -156,10 +156,13 @@ void cli_add_words(GPtrArray *rules, const char *text, const char *source,
     g_ptr_array_extend_and_steal(rules, rules_parse_words(text, source, diags));
 }
 
-bool cli_verify(const GPtrArray *rules, const RuleNet *net, RuleDiags *diags)
+bool cli_verify(const GPtrArray *rules, const RuleNet *net,
+                const GArray *hostfwds, RuleDiags *diags)
 {
     if (diags->errors == 0)
-        rules_verify(rules, net, NULL, 0, diags);
+        rules_verify(rules, net,
+                     hostfwds ? (const RuleHostfwd *)hostfwds->data : NULL,
+                     hostfwds ? hostfwds->len : 0, diags);
     if (diags->list->len > 0) {
         g_autofree char *text = rule_diags_print(diags);
         fprintf(stderr, "%s\n", text);

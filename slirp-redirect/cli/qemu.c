@@ -36,14 +36,34 @@ QemuNet *qemu_net_new(void)
     QemuNet *net = g_new0(QemuNet, 1);
 
     net->rules = g_ptr_array_new_with_free_func((GDestroyNotify)rule_text_free);
+    net->hostfwds = g_array_new(FALSE, TRUE, sizeof(RuleHostfwd));
     return net;
 }
 
 void qemu_net_free(QemuNet *net)
 {
     g_ptr_array_unref(net->rules);
+    g_array_unref(net->hostfwds);
     g_free(net->net);
     g_free(net);
+}
+
+/* PROTO:[ADDR]:PORT-..., where no PROTO is tcp and no ADDR is every one. */
+void qemu_net_add_hostfwd(QemuNet *net, const char *text)
+{
+    g_autofree char *host = g_strndup(text, strcspn(text, "-"));
+    g_auto(GStrv) parts = g_strsplit(host, ":", 3);
+    RuleHostfwd fwd = { .protocol = RULE_TCP, .addr.family = AF_INET };
+    guint64 port;
+
+    if (g_strv_length(parts) != 3 ||
+        !g_ascii_string_to_unsigned(parts[2], 10, 1, 65535, &port, NULL) ||
+        (*parts[1] && !ipaddr_parse(parts[1], &fwd.addr)))
+        return;
+    if (strcmp(parts[0], "udp") == 0)
+        fwd.protocol = RULE_UDP;
+    fwd.port = port;
+    g_array_append_val(net->hostfwds, fwd);
 }
 
 const char *qemu_source(const char *option, const char *id, const char *key)
@@ -153,6 +173,17 @@ static bool redirect_refused(const OptionRewrite *o, const char *element,
     return why;
 }
 
+/* What a network does beside redirects, as far as rules can be wrong by it. */
+static void note_element(OptionRewrite *o, const char *element)
+{
+    const char *hostfwd = element_value(element, "hostfwd");
+
+    if (hostfwd) {
+        g_autofree char *text = unescape(hostfwd);
+        qemu_net_add_hostfwd(o->net, text);
+    }
+}
+
 /* Appends the element to out, rewritten if it is a rule. */
 static bool rewrite_element(OptionRewrite *o, const char *element, GString *out,
                             GError **error)
@@ -167,6 +198,7 @@ static bool rewrite_element(OptionRewrite *o, const char *element, GString *out,
         g_string_append(out, o->rewrite->native ? "redirect=" : QEMU_CARRIER);
         g_string_append(out, rule);
     } else {
+        note_element(o, element);
         g_string_append(out, element);
         if (o->user && carried)
             rule = element_value(carried, "redirect");

@@ -15,6 +15,7 @@ typedef struct RuleText {
 typedef struct QemuNet {
     GPtrArray *rules; /* RuleText *: its own, then the launcher's */
     char *net;        /* the value of net=, or NULL */
+    GArray *hostfwds; /* RuleHostfwd: its hostfwd=, for loops */
 } QemuNet;
 
 typedef struct QemuRewrite {
@@ -30,6 +31,9 @@ RuleText *rule_text_new(const char *text, const char *source);
 void rule_text_free(RuleText *text);
 QemuNet *qemu_net_new(void);
 void qemu_net_free(QemuNet *net);
+/* Notes a hostfwd= ("tcp:127.0.0.1:8080-:80"); one that QEMU will refuse is
+ * passed over. */
+void qemu_net_add_hostfwd(QemuNet *net, const char *text);
 
 /* True if a program of this name is a QEMU system emulator. */
 bool qemu_is_name(const char *program);

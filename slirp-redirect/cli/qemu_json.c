@@ -42,18 +42,35 @@ static JsonArray *array_member(JsonObject *object, const char *name)
     return JSON_NODE_HOLDS_ARRAY(node) ? json_node_get_array(node) : NULL;
 }
 
-/* The rules that dnssearch already carries. */
-static void collect_carried(JsonObject *object, const char *source,
-                            QemuNet *net)
+typedef void (*NoteString)(QemuNet *net, const char *text, const char *source);
+
+/* Hands every string of an array member to note. */
+static void each_string(JsonObject *object, const char *name, NoteString note,
+                        QemuNet *net, const char *source)
 {
-    JsonArray *array = array_member(object, "dnssearch");
+    JsonNode *node = json_object_get_member(object, name);
+    JsonArray *array =
+        node && JSON_NODE_HOLDS_ARRAY(node) ? json_node_get_array(node) : NULL;
 
     for (unsigned i = 0; array && i < json_array_get_length(array); i++) {
         const char *text = element_string(json_array_get_element(array, i));
-        if (text && g_str_has_prefix(text, "redirect="))
-            g_ptr_array_add(net->rules,
-                            rule_text_new(text + strlen("redirect="), source));
+        if (text)
+            note(net, text, source);
     }
+}
+
+/* A rule that dnssearch already carries. */
+static void note_carried(QemuNet *net, const char *text, const char *source)
+{
+    if (g_str_has_prefix(text, "redirect="))
+        g_ptr_array_add(net->rules,
+                        rule_text_new(text + strlen("redirect="), source));
+}
+
+static void note_hostfwd(QemuNet *net, const char *text,
+                         const char *source G_GNUC_UNUSED)
+{
+    qemu_net_add_hostfwd(net, text);
 }
 
 /* Moves the rules of "redirect" to the end of to. */
@@ -116,8 +133,9 @@ static char *rewrite_user(const char *option, JsonNode *root,
 
     g_ptr_array_add(rewrite->nets, net);
     net->net = g_strdup(string_member(object, "net"));
-    if (json_object_has_member(object, "dnssearch"))
-        collect_carried(object, qemu_source(option, id, "dnssearch"), net);
+    each_string(object, "dnssearch", note_carried, net,
+                qemu_source(option, id, "dnssearch"));
+    each_string(object, "hostfwd", note_hostfwd, net, NULL);
     if (!json_object_has_member(object, "redirect") && !rewrite->extra[0])
         return g_strdup("");
     if (!rewrite_object(object, source, rewrite, net))

@@ -147,7 +147,7 @@ static bool check_net(const QemuNet *qemu_net)
         const RuleText *rule = qemu_net->rules->pdata[i];
         cli_add_rule(rules, rule->text, rule->source, diags);
     }
-    return cli_verify(rules, &net, diags);
+    return cli_verify(rules, &net, qemu_net->hostfwds, diags);
 }
 
 /* Rewrites the command line of a QEMU and checks the rules in it. */
@@ -196,7 +196,7 @@ static bool check_environment(const Run *run, bool placed, GError **error)
         cli_add_words(rules, words, RULES_VARIABLE, diags);
     if (file && *file && !cli_add_file(rules, file, diags, error))
         return false;
-    return cli_verify(rules, NULL, diags);
+    return cli_verify(rules, NULL, NULL, diags);
 }
 
 static bool prepare_environment(Run *run, bool placed, GError **error)

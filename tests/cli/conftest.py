@@ -3,6 +3,7 @@
 
 import os
 import pathlib
+import shlex
 import subprocess
 
 import pytest
@@ -56,7 +57,6 @@ class Lab:
 
     def dry(self, program, *words, env=None, options=()):
         """The words after PROGRAM that a dry run prints, unquoted."""
-        import shlex
         done = self.run("run", "--dry-run", *options, program, *words, env=env)
         assert done.returncode == 0, done.stderr
         out = shlex.split(done.stdout)

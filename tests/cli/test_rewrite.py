@@ -167,6 +167,12 @@ def test_wrong_rule(lab, words, source):
     assert "tcp:80\n" in done.stderr
 
 
+def test_empty_rule(lab):
+    done = lab.run("run", lab.qemu, "-nic", "user,redirect=,model=e1000")
+    assert done.returncode == 2
+    assert "-nic: redirect=: " in done.stderr
+
+
 def test_every_wrong_rule_is_reported(lab):
     done = lab.run("run", lab.qemu, "-nic", "user,redirect=tcp:80", "-nic",
                    "user,redirect=udp:53")
@@ -186,3 +192,25 @@ def test_warning_goes_on(lab):
     assert "warning: " in done.stderr
     assert done.returncode == 0
     assert "argument=-nic\n" in done.stdout
+
+
+@pytest.mark.parametrize("network", [
+    "user,hostfwd=tcp:127.0.0.1:8080-:80,redirect=tcp:80-:8080",
+    "user,redirect=tcp:80-:8080,hostfwd=::8080-:80",
+    '{"type":"user","redirect":[{"str":"tcp:80-:8080"}],'
+    '"hostfwd":[{"str":"tcp::8080-:80"}]}',
+])
+def test_warning_about_a_loop(lab, network):
+    done = lab.run("run", lab.qemu, "-netdev", network)
+    assert "warning: " in done.stderr
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("hostfwd", [
+    "udp::8080-:80", "tcp::8081-:80", "tcp:x:8080-:80", "tcp:8080", "", "a:b:c",
+])
+def test_no_warning_about_other_forwards(lab, hostfwd):
+    done = lab.run("run", lab.qemu, "-nic",
+                   f"user,hostfwd={hostfwd},redirect=tcp:80-:8080")
+    assert done.stderr == ""
+    assert done.returncode == 0

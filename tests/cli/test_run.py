@@ -81,8 +81,8 @@ def test_program_without_libslirp(lab):
 def test_static_program(lab):
     program = lab.bin / "static"
     source = lab.bin / "static.c"
-    source.write_text("int main(void) { return 7; }\n")
-    compile_c(program, source, "-static")
+    source.write_text("void _start(void) { for (;;) {} }\n")
+    compile_c(program, source, "-static", "-nostdlib")
     done = lab.run("run", program)
     assert done.returncode == 2
     assert "statically linked" in done.stderr
