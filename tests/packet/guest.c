@@ -57,6 +57,7 @@ Guest *guest_new_config(Net *net, const GuestConfig *config)
     guest->slirp = slirp_new(&guest->slirp_config, &guest->callbacks, guest);
     g_assert_nonnull(guest->slirp);
     g_ptr_array_add(net->guests, guest);
+    net_step(net, 0); /* the stack learns the time from its first poll */
     if (!config->mute) {
         guest_announce(guest);
     }
@@ -308,22 +309,42 @@ bool guest_resolve(Guest *guest, const char *addr)
 
 /* Receiving */
 
-/* Where the datagram that an ICMP error quotes was going. */
-static void unreachable(Guest *guest, const Frame *f)
+/*
+ * The start of a datagram, as ICMP errors quote it: of its length fields
+ * nothing is believed, for it may be cut.
+ */
+static bool parse_quote(const Frame *f, Frame *quoted)
 {
-    GByteArray *a = frame_ethernet(router4, guest->mac,
-                                   f->kind == FRAME_ICMP ? ETH_IP : ETH_IP6);
-    Frame *quoted;
+    bool v4 = f->kind == FRAME_ICMP;
+    const uint8_t *h = f->payload;
+    size_t hlen = v4 ? 20 : 40, alen = v4 ? 4 : 16, at = v4 ? 12 : 8;
 
-    g_byte_array_append(a, f->payload, (guint)f->payload_len);
-    quoted = frame_parse(a->data, a->len);
+    if (f->payload_len < hlen + 4 || h[v4 ? 9 : 6] != IPPROTO_TCP) {
+        return false;
+    }
+    if (v4) {
+        hlen = (h[0] & 15) * 4u;
+        if (f->payload_len < hlen + 4) {
+            return false;
+        }
+    }
+    quoted->from.family = quoted->to.family = v4 ? AF_INET : AF_INET6;
+    memcpy(quoted->from.addr, h + at, alen);
+    memcpy(quoted->to.addr, h + at + alen, alen);
+    quoted->from.port = get_be16(h + hlen);
+    quoted->to.port = get_be16(h + hlen + 2);
     quoted->icmp.type = f->icmp.type;
     quoted->icmp.code = f->icmp.code;
-    if (quoted->kind == FRAME_TCP) {
-        conns_unreachable(guest, quoted);
+    return true;
+}
+
+static void unreachable(Guest *guest, const Frame *f)
+{
+    Frame quoted = { 0 };
+
+    if (parse_quote(f, &quoted)) {
+        conns_unreachable(guest, &quoted);
     }
-    g_free(quoted);
-    g_byte_array_unref(a);
 }
 
 static void dispatch(Guest *guest, const Frame *f)
@@ -532,21 +553,24 @@ unsigned guest_count_list(Guest *guest, const Match *list)
 
 /* Looks inside */
 
-static bool is_idle(Guest *guest)
+static bool is_idle(const Peek *p)
 {
-    Peek p;
-
-    peek_take(guest->slirp, &p);
-    return !(p.tcp || p.udp || p.icmp || p.used_mbufs || p.queued_mbufs ||
-             p.fragments);
+    return !(p->tcp || p->udp || p->icmp || p->used_mbufs || p->queued_mbufs ||
+             p->fragments);
 }
 
-void guest_expect_idle(Guest *guest)
+static bool has_no_flows(const Peek *p)
+{
+    return !(p->tcp || p->udp || p->icmp || p->fragments);
+}
+
+static void expect_ended(Guest *guest, bool (*ended)(const Peek *p))
 {
     int64_t end = net_now_ms(guest->net) + IDLE_LIMIT_MS;
+    Peek p;
 
     net_settle(guest->net);
-    while (!is_idle(guest)) {
+    while (peek_take(guest->slirp, &p), !ended(&p)) {
         if (net_now_ms(guest->net) >= end) {
             g_autofree char *text = peek_describe(guest->slirp);
 
@@ -554,6 +578,16 @@ void guest_expect_idle(Guest *guest)
         }
         net_advance(guest->net, 1000);
     }
+}
+
+void guest_expect_idle(Guest *guest)
+{
+    expect_ended(guest, is_idle);
+}
+
+void guest_expect_no_flows(Guest *guest)
+{
+    expect_ended(guest, has_no_flows);
 }
 
 int guest_count_tcp(Guest *guest)
@@ -578,4 +612,12 @@ int guest_count_icmp(Guest *guest)
 
     peek_take(guest->slirp, &p);
     return p.icmp;
+}
+
+int guest_count_buffers(Guest *guest)
+{
+    Peek p;
+
+    peek_take(guest->slirp, &p);
+    return p.used_mbufs;
 }

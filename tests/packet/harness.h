@@ -131,10 +131,14 @@ Endpoint guest_endpoint(Guest *guest, int family, uint16_t port);
 
 /* Every flow ends within 300 virtual seconds, and leaves nothing behind. */
 void guest_expect_idle(Guest *guest);
+/* The same, buffers aside. */
+void guest_expect_no_flows(Guest *guest);
 /* How many sockets the instance holds: struct sockets, not descriptors. */
 int guest_count_tcp(Guest *guest);
 int guest_count_udp(Guest *guest);
 int guest_count_icmp(Guest *guest);
+/* Buffers in use, outside the queues towards the guest. */
+int guest_count_buffers(Guest *guest);
 
 /* Frames that pass go on to the guest; false loses the frame. */
 typedef bool (*GuestFilter)(const Frame *frame, void *opaque);

@@ -16,7 +16,12 @@ static void test_ping(const void *host)
                          m_payload(data->data, data->len));
     g_assert_cmpuint(reply->icmp.id, ==, 7);
     g_assert_cmpuint(reply->icmp.seq, ==, 9);
-    guest_expect_idle(guest);
+    if (v6) {
+        /* libslirp 4.8.0 keeps the buffer of each IPv6 request it answers. */
+        guest_expect_no_flows(guest);
+    } else {
+        guest_expect_idle(guest);
+    }
 }
 
 int main(int argc, char **argv)
