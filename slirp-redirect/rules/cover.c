@@ -9,9 +9,10 @@
  * edges are one hash table. What covers R in one dimension is few: the same
  * section or none, the shorter prefixes of an address, the larger blocks of a
  * port. Walking only those, and of them only the lengths that occur, finds
- * every candidate. A range of ports is filed under the power-of-two blocks it
- * consists of; R looks for the blocks around its first port. Candidates are
- * then compared in full.
+ * every candidate. A range of ports is filed under the one or two aligned
+ * blocks of about its own size that hold it; R looks for the blocks around its
+ * first port. Candidates are then compared in full. Most edges asked for do
+ * not exist, so a bit map of hash values answers first.
  *
  * A rule that is itself covered is not filed: what it covers, its own coverer
  * covers too. Cover by several rules together is not looked for.
@@ -25,7 +26,7 @@
 
 #include <string.h>
 
-enum { STEPS_MAX = 4 * 1000 * 1000 };
+enum { STEPS_MAX = 4 * 1000 * 1000, FILTER_BITS = 22, BLOCK_SIZE = 1 << 18 };
 
 /* The keywords that stand for a list of prefixes. */
 enum { KEYWORD_FIRST = RULE_DST_HOST, N_DST_KINDS = RULE_DST_META + 1 };
@@ -61,18 +62,22 @@ typedef struct Node {
     uint32_t id;
     uint64_t lens[3]; /* prefix lengths of the edges that leave here */
     uint32_t tags;    /* other edges that leave here */
-    GArray *filed;    /* const Filed, at the leaves, in rule order */
+    struct Filed *first, *last; /* at the leaves, in rule order */
 } Node;
 
 typedef struct Filed {
     const Rule *rule;
     unsigned order;
+    struct Filed *next;
 } Filed;
 
 struct CoverIndex {
     const RuleNet *net;
     DstSet sets[N_DST_KINDS][2]; /* by family, v4 first */
-    GHashTable *nodes;           /* Edge -> Node, owned */
+    GHashTable *nodes;           /* a set of Node, by edge */
+    uint64_t *filter;            /* a bit for each hash value in nodes */
+    GPtrArray *blocks;           /* memory of nodes and filings */
+    size_t block_used;
     Node *root;
     unsigned steps;
     unsigned n_rules;
@@ -318,14 +323,19 @@ static gboolean edge_equal(gconstpointer a, gconstpointer b)
     return memcmp(a, b, sizeof(Edge)) == 0;
 }
 
-static void node_free(gpointer data)
+/* Nodes live as long as the index, so they are cut from large blocks. */
+static void *take(CoverIndex *index, size_t size)
 {
-    Node *node = data;
+    char *block;
 
-    if (node->filed) {
-        g_array_unref(node->filed);
+    if (index->blocks->len == 0 || index->block_used + size > BLOCK_SIZE) {
+        g_ptr_array_add(index->blocks, g_malloc0(BLOCK_SIZE));
+        index->block_used = 0;
     }
-    g_free(node);
+    block = g_ptr_array_index(index->blocks, index->blocks->len - 1);
+    block += index->block_used;
+    index->block_used += size;
+    return block;
 }
 
 static Edge prefix_edge(const Node *parent, const IpPrefix *prefix)
@@ -355,23 +365,36 @@ static IpPrefix port_block(unsigned port, unsigned len)
     return ipprefix_masked(&block);
 }
 
-static Node *step(CoverIndex *index, const Edge *edge)
+/* The bit of an edge in the filter; *word is where it stands. */
+static uint64_t filter_bit(const CoverIndex *index, const Edge *edge,
+                           uint64_t **word)
 {
-    index->steps++;
-    return g_hash_table_lookup(index->nodes, edge);
+    guint hash = edge_hash(edge) % (1u << FILTER_BITS);
+
+    *word = &index->filter[hash / 64];
+    return UINT64_C(1) << hash % 64;
+}
+
+static Node *find_node(const CoverIndex *index, const Edge *edge)
+{
+    uint64_t *word, bit = filter_bit(index, edge, &word);
+
+    return *word & bit ? g_hash_table_lookup(index->nodes, edge) : NULL;
 }
 
 static Node *grow(CoverIndex *index, Node *parent, const Edge *edge)
 {
-    Node *node = g_hash_table_lookup(index->nodes, edge);
+    Node *node = find_node(index, edge);
+    uint64_t *word, bit = filter_bit(index, edge, &word);
 
     if (node) {
         return node;
     }
-    node = g_new0(Node, 1);
+    node = take(index, sizeof(*node));
     node->edge = *edge;
     node->id = g_hash_table_size(index->nodes) + 1;
-    g_hash_table_insert(index->nodes, &node->edge, node);
+    g_hash_table_add(index->nodes, node);
+    *word |= bit;
     if (edge->tag == EDGE_PREFIX) {
         parent->lens[edge->len / 64] |= UINT64_C(1) << edge->len % 64;
     } else {
@@ -385,9 +408,10 @@ CoverIndex *cover_index_new(const RuleNet *net)
     CoverIndex *index = g_new0(CoverIndex, 1);
 
     index->net = net;
-    index->root = g_new0(Node, 1);
-    index->nodes =
-        g_hash_table_new_full(edge_hash, edge_equal, NULL, node_free);
+    index->nodes = g_hash_table_new(edge_hash, edge_equal);
+    index->filter = g_new0(uint64_t, (1u << FILTER_BITS) / 64);
+    index->blocks = g_ptr_array_new_with_free_func(g_free);
+    index->root = take(index, sizeof(Node));
     init_sets(index);
     return index;
 }
@@ -400,37 +424,44 @@ void cover_index_free(CoverIndex *index)
         }
     }
     g_hash_table_unref(index->nodes);
-    node_free(index->root);
+    g_ptr_array_unref(index->blocks);
+    g_free(index->filter);
     g_free(index);
 }
 
 /* Filing */
 
-static void file_at(Node *node, const Filed *filed)
+static void file_at(CoverIndex *index, Node *node, const Filed *filed)
 {
-    if (!node->filed) {
-        node->filed = g_array_new(FALSE, FALSE, sizeof(Filed));
+    Filed *entry = take(index, sizeof(*entry));
+
+    *entry = *filed;
+    if (node->last) {
+        node->last->next = entry;
+    } else {
+        node->first = entry;
     }
-    g_array_append_vals(node->filed, filed, 1);
+    node->last = entry;
 }
 
-/* Cuts the range into aligned power-of-two blocks, as few as will do. */
+/* Blocks at least as large as the range: it lies in one or in two of them. */
 static void file_ports(CoverIndex *index, Node *node, const Filed *filed)
 {
-    unsigned lo = filed->rule->ports.lo, end = filed->rule->ports.hi + 1u;
+    unsigned lo = filed->rule->ports.lo, hi = filed->rule->ports.hi;
+    unsigned len = 16;
 
-    while (lo < end) {
-        unsigned bits = 0;
-
-        while (bits < 16 && lo % (2u << bits) == 0 &&
-               lo + (2u << bits) <= end) {
-            bits++;
-        }
-        IpPrefix block = port_block(lo, 16 - bits);
+    while (len > 0 && (1u << (16 - len)) < hi - lo + 1) {
+        len--;
+    }
+    for (;;) {
+        IpPrefix block = port_block(lo, len);
         Edge edge = prefix_edge(node, &block);
 
-        file_at(grow(index, node, &edge), filed);
-        lo += 1u << bits;
+        file_at(index, grow(index, node, &edge), filed);
+        if (lo >> (16 - len) == hi >> (16 - len)) {
+            return;
+        }
+        lo = hi;
     }
 }
 
@@ -472,7 +503,7 @@ static const IpPrefix *section_of(const CoverIndex *index, const Rule *rule)
 
 static void file_rule(CoverIndex *index, const Rule *rule, uint8_t families)
 {
-    Filed filed = { rule, index->n_rules };
+    Filed filed = { rule, index->n_rules, NULL };
     Node *node = grow_optional(index, index->root, section_of(index, rule));
 
     node = grow_optional(index, node, &rule->src);
@@ -489,10 +520,9 @@ static void descend(Search *search, Node *node, Dimension dim);
 
 static void visit_leaf(Search *search, const Node *node)
 {
-    for (unsigned i = 0; i < node->filed->len; i++) {
-        const Filed *filed = &g_array_index(node->filed, Filed, i);
-
-        if (search->best.rule && filed->order >= search->best.order) {
+    for (const Filed *filed = node->first; filed; filed = filed->next) {
+        if ((search->best.rule && filed->order >= search->best.order) ||
+            search->index->steps >= STEPS_MAX) {
             return;
         }
         search->index->steps++;
@@ -500,17 +530,14 @@ static void visit_leaf(Search *search, const Node *node)
             search->best = *filed;
             return;
         }
-        if (search->index->steps >= STEPS_MAX) {
-            return;
-        }
     }
 }
 
 static void follow(Search *search, const Edge *edge, Dimension dim)
 {
-    Node *node = step(search->index, edge);
+    Node *node = find_node(search->index, edge);
 
-    if (!node || search->index->steps >= STEPS_MAX) {
+    if (!node || ++search->index->steps >= STEPS_MAX) {
         return;
     }
     if (dim == DIM_PORT) {
@@ -540,6 +567,7 @@ static void follow_prefixes(Search *search, const Node *node, IpPrefix prefix,
             prefix = ipprefix_masked(&prefix);
             Edge edge = prefix_edge(node, &prefix);
 
+            search->index->steps++;
             follow(search, &edge, dim);
         }
     }
@@ -593,7 +621,9 @@ static void descend(Search *search, Node *node, Dimension dim)
 const Rule *cover_index_add(CoverIndex *index, const Rule *rule)
 {
     uint8_t families = live_families(index, rule);
-    Search search = { index, rule, families & RULE_V4 ? 0 : 1, { NULL, 0 } };
+    Search search = {
+        index, rule, families & RULE_V4 ? 0 : 1, { NULL, 0, NULL }
+    };
 
     index->n_rules++;
     if (families == 0 || index->steps >= STEPS_MAX) {

@@ -445,6 +445,17 @@ static Span cut_dst(Parser *p, Span s)
     return span_head(s, colon);
 }
 
+static bool missing_colon(Parser *p, Span s)
+{
+    if (s.len > 0 && span_all_in(s, DIGITS "*.")) {
+        return parse_error(p, s,
+                           "the protocol is missing: `tcp:%s`, `udp:%s` "
+                           "or `any:%s`",
+                           quote(p, s), quote(p, s), quote(p, s));
+    }
+    return parse_error(p, s, "a rule starts with `tcp:`, `udp:` or `any:`");
+}
+
 bool parse_match(Parser *p)
 {
     Span proto = p->match, rest, dst, src = { NULL, 0 };
@@ -452,9 +463,7 @@ bool parse_match(Parser *p)
     bool ok;
 
     if (colon == SPAN_NONE) {
-        return parse_error(p, p->match,
-                           "a rule starts with `tcp:`, `udp:` or "
-                           "`any:`");
+        return missing_colon(p, p->match);
     }
     proto = span_head(p->match, colon);
     rest = span_tail(p->match, colon + 1);

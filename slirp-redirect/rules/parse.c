@@ -33,6 +33,9 @@ static bool check_bytes(Parser *p)
         char c = p->rule.at[i];
         Span where = { p->rule.at + i, 1 };
 
+        if (g_ascii_isgraph(c) && c != ',') {
+            continue;
+        }
         if (is_white(c)) {
             return parse_error(p, where,
                                "white space ends a rule; in a path "
