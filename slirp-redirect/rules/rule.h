@@ -135,6 +135,9 @@ typedef struct RuleDiag {
     unsigned width; /* bytes of the offending part, at least 1 */
     char *text;     /* the rule as written; passwords are shown as "***" */
     unsigned text_column; /* column of text's first byte in its line */
+    /* The offending part within text, bytes. Not column - text_column where
+     * a password before it is masked or a very long rule is cut short. */
+    unsigned mark, mark_width;
     char *message;
 } RuleDiag;
 
