@@ -323,7 +323,8 @@ static void check_connecting(struct RedirectFlow *flow)
     }
 }
 
-void slirp_redirect_poll(struct Slirp *slirp)
+void slirp_redirect_poll(struct Slirp *slirp, int select_error,
+                         SlirpGetREventsCb get_revents, void *opaque)
 {
     RedirectInstance *instance = redirect_instance(slirp);
     GList *link = instance->connecting.head;
@@ -336,7 +337,8 @@ void slirp_redirect_poll(struct Slirp *slirp)
     }
 }
 
-void slirp_redirect_fill(struct Slirp *slirp, uint32_t *timeout)
+void slirp_redirect_fill(struct Slirp *slirp, uint32_t *timeout,
+                         SlirpAddPollCb add_poll, void *opaque)
 {
     RedirectInstance *instance = redirect_instance(slirp);
 

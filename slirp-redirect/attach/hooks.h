@@ -15,7 +15,8 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
-struct Slirp;
+#include "src/libslirp.h"
+
 struct socket;
 struct mbuf;
 struct RedirectFlow;
@@ -40,11 +41,15 @@ enum slirp_redirect_verdict {
 const char **slirp_redirect_new(struct Slirp *slirp, const char **names);
 /* Called by slirp_cleanup() when all sockets are gone. */
 void slirp_redirect_cleanup(struct Slirp *slirp);
-/* Called at the end of slirp_pollfds_fill(): may shorten *timeout (ms). */
-void slirp_redirect_fill(struct Slirp *slirp, uint32_t *timeout);
+/* Called at the end of slirp_pollfds_fill(): may shorten *timeout (ms) and add
+ * descriptors of its own with the application's callback. */
+void slirp_redirect_fill(struct Slirp *slirp, uint32_t *timeout,
+                         SlirpAddPollCb add_poll, void *opaque);
 /* Called by slirp_pollfds_poll() after the clock was read: time-outs and
- * retries of flows that are connecting. May close sockets. */
-void slirp_redirect_poll(struct Slirp *slirp);
+ * retries of flows that are connecting. May close sockets. The last three
+ * arguments are those of slirp_pollfds_poll(). */
+void slirp_redirect_poll(struct Slirp *slirp, int select_error,
+                         SlirpGetREventsCb get_revents, void *opaque);
 
 /* ---- every flow ---- */
 
