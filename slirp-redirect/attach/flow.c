@@ -380,14 +380,33 @@ static void try_again(struct RedirectFlow *flow)
     }
 }
 
+/* The loop may have stood still: what has happened meanwhile comes before any
+ * time-out. */
+static bool has_outcome(const struct socket *so)
+{
+    GPollFD fd = { .fd = so->s, .events = G_IO_OUT };
+
+    return so->s != -1 && g_poll(&fd, 1, 0) > 0;
+}
+
+static void time_out(struct RedirectFlow *flow)
+{
+    if (has_outcome(flow->so)) {
+        flow->so->pollfds_idx = -1; /* the outcome, not to be taken twice */
+        tcp_fconnect_done(flow->so);
+        return;
+    }
+    if (passed(flow->flow_ends)) {
+        flow->tried = UINT_MAX; /* no other address has any time left */
+    }
+    tcp_fconnect_failed(flow->so, ETIMEDOUT);
+}
+
 /* One connecting flow at a tick of the clock. */
 static void check_connecting(struct RedirectFlow *flow)
 {
-    if (passed(flow->flow_ends)) {
-        flow->tried = UINT_MAX; /* no other address has any time left */
-        tcp_fconnect_failed(flow->so, ETIMEDOUT);
-    } else if (passed(flow->attempt_ends)) {
-        tcp_fconnect_failed(flow->so, ETIMEDOUT);
+    if (passed(flow->attempt_ends)) {
+        time_out(flow);
     } else if (flow->so->s == -1 && passed(flow->retry_at)) {
         try_again(flow);
     }
