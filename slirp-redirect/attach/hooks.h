@@ -41,6 +41,8 @@ enum slirp_redirect_verdict {
 const char **slirp_redirect_new(struct Slirp *slirp, const char **names);
 /* Called by slirp_cleanup() when all sockets are gone. */
 void slirp_redirect_cleanup(struct Slirp *slirp);
+/* True if the instance has rules, so that restrict leaves a way out. */
+bool slirp_redirect_active(const struct Slirp *slirp);
 /* Called at the end of slirp_pollfds_fill(): may shorten *timeout (ms) and add
  * descriptors of its own with the application's callback. */
 void slirp_redirect_fill(struct Slirp *slirp, uint32_t *timeout,
