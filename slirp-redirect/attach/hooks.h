@@ -90,6 +90,9 @@ void slirp_redirect_connected(struct socket *so);
 ssize_t slirp_redirect_send(struct socket *so, const void *buf, size_t len,
                             int flags);
 
+/* Called for each handshake: the initial sequence number towards the guest. */
+uint32_t slirp_redirect_iss(struct socket *so);
+
 /* ---- UDP (udp.c, udp6.c, socket.c) ---- */
 
 /*
