@@ -264,18 +264,10 @@ void redirect_watch(struct socket *so, int s)
     so->slirp->cb->register_poll_fd(s, so->slirp->opaque);
 }
 
-void redirect_unwatch(struct socket *so)
-{
-    if (so->s != -1) {
-        so->slirp->cb->unregister_poll_fd(so->s, so->slirp->opaque);
-        closesocket(so->s);
-        so->s = -1;
-    }
-}
-
 void redirect_read_clock(struct Slirp *slirp)
 {
-    curtime = slirp->cb->clock_get_ns(slirp->opaque) / SCALE_MS;
+    slirp->curtime = slirp->cb->clock_get_ns(slirp->opaque) / SCALE_MS;
+    curtime = slirp->curtime;
 }
 
 static int start_connect(struct RedirectFlow *flow, struct socket *so)
@@ -360,7 +352,7 @@ int slirp_redirect_connect_next(struct socket *so, int err)
     if (flow == NULL) {
         return err;
     }
-    redirect_unwatch(so);
+    soclose(so);
     return connect_any(flow, so, redirect_errno(&flow->target, err));
 }
 

@@ -99,8 +99,6 @@ int redirect_socket(struct RedirectFlow *flow, int type,
 int redirect_errno(const struct sockaddr_storage *target, int err);
 /* Gives so the descriptor s and has the application watch it. */
 void redirect_watch(struct socket *so, int s);
-/* Closes the descriptor of so, if it has one. */
-void redirect_unwatch(struct socket *so);
 
 /* udp.c: what the instance remembers of UDP flows and hostfwd peers. */
 void redirect_udp_init(RedirectInstance *instance);

@@ -407,7 +407,7 @@ static bool move_on(struct socket *so)
     if (s < 0) {
         return false;
     }
-    redirect_unwatch(so);
+    soclose(so);
     redirect_watch(so, s);
     send_again(so);
     return true;
