@@ -15,8 +15,8 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
-#include "src/libslirp.h"
-
+/* Included by upstream's slirp.h, behind libslirp.h. */
+struct Slirp;
 struct socket;
 struct mbuf;
 struct RedirectFlow;
