@@ -23,6 +23,8 @@ struct RedirectFlow *redirect_flow_new(RedirectInstance *instance,
     flow->entry = table_entry_ref(entry);
     flow->link.data = flow;
     flow->generation = instance->generation;
+    flow->id = ++instance->last_flow;
+    flow->start_us = g_get_monotonic_time();
     return flow;
 }
 
@@ -41,6 +43,7 @@ void slirp_redirect_sofree(struct socket *so)
     if (flow == NULL) {
         return;
     }
+    redirect_log_end(flow, so);
     so->so_redirect = NULL;
     stop_connecting(flow);
     if (so->so_type == IPPROTO_UDP) {
@@ -247,6 +250,7 @@ static int connect_any(struct RedirectFlow *flow, struct socket *so, int err)
         }
     }
     flow->entry->counters.failed++;
+    flow->error = g_strerror(err);
     return err;
 }
 
@@ -298,6 +302,7 @@ void slirp_redirect_connected(struct socket *so)
 {
     if (so->so_redirect != NULL) {
         stop_connecting(so->so_redirect);
+        redirect_log_open(so->so_redirect, so);
     }
 }
 
@@ -335,6 +340,9 @@ void slirp_redirect_poll(struct Slirp *slirp, int select_error,
         link = link->next; /* the flow may end here */
         check_connecting(flow);
     }
+    if (instance->control != NULL) {
+        redirect_control_poll(instance, select_error, get_revents, opaque);
+    }
 }
 
 void slirp_redirect_fill(struct Slirp *slirp, uint32_t *timeout,
@@ -347,6 +355,9 @@ void slirp_redirect_fill(struct Slirp *slirp, uint32_t *timeout,
         uint32_t at = flow->so->s == -1 ? flow->retry_at : flow->attempt_ends;
 
         *timeout = MIN(*timeout, passed(at) ? 0 : at - curtime);
+    }
+    if (instance->control != NULL) {
+        redirect_control_fill(instance, timeout, add_poll, opaque);
     }
 }
 
@@ -385,6 +396,8 @@ slirp_redirect_syn(struct Slirp *slirp, const struct sockaddr_storage *lhost,
     verdict = redirect_judge(entry);
     if (verdict == SLIRP_REDIRECT_TARGET) {
         *flow = redirect_flow_new(instance, entry);
+    } else if (entry != NULL) {
+        redirect_log_verdict(instance, entry, FLOW_TCP, lhost, fhost);
     }
     return verdict;
 }

@@ -205,6 +205,7 @@ static struct socket *flow_socket_new(RedirectInstance *instance,
     copy_address(&so->fhost.ss, fhost);
     so->s = open_any(flow, so);
     if (so->s < 0) {
+        flow->error = g_strerror(errno);
         sofree(so);
         return NULL;
     }
@@ -213,6 +214,7 @@ static struct socket *flow_socket_new(RedirectInstance *instance,
     slirp_insque(so, &so->slirp->udb);
     so->slirp->cb->register_poll_fd(so->s, so->slirp->opaque);
     g_hash_table_insert(instance->udp, &flow->tuple, flow);
+    redirect_log_open(flow, so);
     return so;
 }
 
@@ -268,6 +270,9 @@ slirp_redirect_datagram(struct Slirp *slirp,
     }
     entry = redirect_match(instance, FLOW_UDP, lhost, fhost);
     verdict = redirect_judge(entry);
+    if (entry != NULL && verdict != SLIRP_REDIRECT_TARGET) {
+        redirect_log_verdict(instance, entry, FLOW_UDP, lhost, fhost);
+    }
     if (verdict == SLIRP_REDIRECT_REJECT && ipaddr_is_multicast(&tuple.dst)) {
         /* No ICMP error answers a multicast (RFC 1122, section 3.2.2). */
         return SLIRP_REDIRECT_DROP;
