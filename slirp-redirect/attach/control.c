@@ -189,8 +189,7 @@ static GPtrArray *copy_own(const RedirectInstance *instance)
     return copy;
 }
 
-static ReplyCode host_replace(void *opaque, const GString *text,
-                              char **message)
+static ReplyCode host_replace(void *opaque, const GString *text, char **message)
 {
     RedirectInstance *instance = opaque;
     RedirectControl *control = instance->control;
@@ -212,9 +211,8 @@ static ReplyCode host_replace(void *opaque, const GString *text,
     return good ? REPLY_OK : REPLY_RULES;
 }
 
-void redirect_control_closed(RedirectInstance *instance,
-                             const GPtrArray *rules, unsigned n_own,
-                             bool own_good)
+void redirect_control_closed(RedirectInstance *instance, const GPtrArray *rules,
+                             unsigned n_own, bool own_good)
 {
     RedirectControl *control = instance->control;
 
@@ -314,8 +312,7 @@ static void reload_by_itself(RedirectInstance *instance)
 
     if (message != NULL) {
         g_warning("redirect: %s%s",
-                  code == REPLY_OK ? ""
-                                   : "the rules of before stay in force\n",
+                  code == REPLY_OK ? "" : "the rules of before stay in force\n",
                   message);
     }
 }

@@ -11,11 +11,11 @@ typedef struct RedirectControl {
     unsigned number; /* of the instance in this process, from 1 */
     int64_t start_us;
     Server *server; /* NULL = none */
-    FlowLog *log; /* NULL = none */
-    Place rules; /* the rule file; dir_fd -1 = none */
+    FlowLog *log;   /* NULL = none */
+    Place rules;    /* the rule file; dir_fd -1 = none */
 
     /* Automatic reload. */
-    int watch_fd; /* -1 = off */
+    int watch_fd;    /* -1 = off */
     int watch_index; /* of this cycle, -1 = not polled */
     bool watch_registered;
     bool reload_due;

@@ -56,8 +56,7 @@ void redirect_log_end(struct RedirectFlow *flow, const struct socket *so)
 }
 
 void redirect_log_verdict(RedirectInstance *instance, const TableEntry *entry,
-                          FlowProto proto,
-                          const struct sockaddr_storage *lhost,
+                          FlowProto proto, const struct sockaddr_storage *lhost,
                           const struct sockaddr_storage *fhost)
 {
     FlowLog *log = log_of(instance, entry);

@@ -7,7 +7,8 @@
  * exit status. A handler reads its options through a second table of the same
  * kind (cli_options_parse), its rules through input.c, and prints results to
  * stdout and everything else to stderr. Nothing here touches a network or
- * runs a shell; the control sub-commands talk to a unix socket (remote.c); `run` alone starts another program, by replacing itself.
+ * runs a shell; the control sub-commands talk to a unix socket (remote.c);
+ * `run` alone starts another program, by replacing itself.
  */
 #ifndef SLIRP_REDIRECT_CLI_CLI_H
 #define SLIRP_REDIRECT_CLI_CLI_H

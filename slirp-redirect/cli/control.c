@@ -115,8 +115,7 @@ int cli_ask(const char *command, const char *socket, char **words,
     if (!check_words(command, words))
         return CLI_USAGE;
     g_autofree char *joined = g_strjoinv(" ", words);
-    g_autofree char *line =
-        g_strconcat(command, " ", joined, rest, "\n", NULL);
+    g_autofree char *line = g_strconcat(command, " ", joined, rest, "\n", NULL);
     return talk(command, socket, line, strlen(line));
 }
 
@@ -138,9 +137,8 @@ static int ask(const char *command, const CliOption *options, char **words,
     char *before[] = { (char *)a.before, NULL };
     if (a.before && !check_words(command, before))
         return CLI_USAGE;
-    g_autofree char *rest = a.before
-                                ? g_strconcat(" before ", a.before, NULL)
-                                : g_strdup(a.format);
+    g_autofree char *rest =
+        a.before ? g_strconcat(" before ", a.before, NULL) : g_strdup(a.format);
     return cli_ask(command, a.socket, operands, rest);
 }
 
@@ -208,10 +206,9 @@ static int replace(const char *path, const char *socket)
         return CLI_USAGE;
     }
     g_autofree char *mark = end_mark(text);
-    g_autofree char *whole =
-        g_strconcat("replace <<", mark, "\n", text,
-                    len > 0 && text[len - 1] != '\n' ? "\n" : "", mark, "\n",
-                    NULL);
+    g_autofree char *whole = g_strconcat(
+        "replace <<", mark, "\n", text,
+        len > 0 && text[len - 1] != '\n' ? "\n" : "", mark, "\n", NULL);
     return talk("replace", socket, whole, strlen(whole));
 }
 

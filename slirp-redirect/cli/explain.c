@@ -58,9 +58,9 @@ static bool set_json(void *state, const char *value G_GNUC_UNUSED,
 
 static const CliOption explain_options[] = {
     { "--socket", true, set_socket }, { "--json", false, set_json },
-    { "--rules", true, set_rules }, { "--redirect", true, set_redirect },
-    { "--net", true, set_net },     { "--net6", true, set_net6 },
-    { "--help", false, NULL },      { NULL, false, NULL },
+    { "--rules", true, set_rules },   { "--redirect", true, set_redirect },
+    { "--net", true, set_net },       { "--net6", true, set_net6 },
+    { "--help", false, NULL },        { NULL, false, NULL },
 };
 
 static bool parse_flow(char **words, Explain *e, GError **error)

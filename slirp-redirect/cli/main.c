@@ -76,8 +76,7 @@ const CliCommand cli_commands[] = {
       "\n" SOCKET_HELP },
     { "stats", cmd_stats, "[--socket PATH] [--json|--openmetrics]",
       "show the statistics of a running instance", CONTROL_HELP },
-    { "watch", cmd_watch,
-      "[--socket PATH] [--interval SECONDS] [--count N]",
+    { "watch", cmd_watch, "[--socket PATH] [--interval SECONDS] [--count N]",
       "show rules and flows with their rates, again and again",
       SOCKET_HELP
       "  --interval SECONDS  how often (default 1)\n"

@@ -71,8 +71,8 @@ static GPtrArray *discover(const char *dir)
 static char *program_of(const char *path)
 {
     g_autofree char *name = g_path_get_basename(path);
-    g_autofree char *comm = g_strdup_printf(
-        "/proc/%" G_GUINT64_FORMAT "/comm", g_ascii_strtoull(name, NULL, 10));
+    g_autofree char *comm = g_strdup_printf("/proc/%" G_GUINT64_FORMAT "/comm",
+                                            g_ascii_strtoull(name, NULL, 10));
     char *program = NULL;
 
     if (!g_file_get_contents(comm, &program, NULL, NULL))
@@ -110,8 +110,8 @@ static char *socket_path(const char *word)
     if (strchr(word, '/') || g_file_test(word, G_FILE_TEST_EXISTS))
         return g_strdup(word);
     g_autofree char *dir = place_default_dir();
-    const char *suffix = g_str_has_suffix(word, PLACE_SUFFIX) ? ""
-                                                              : PLACE_SUFFIX;
+    const char *suffix =
+        g_str_has_suffix(word, PLACE_SUFFIX) ? "" : PLACE_SUFFIX;
     return g_strconcat(dir, "/", word, suffix, NULL);
 }
 

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 
 typedef struct Remote {
-    int fd; /* -1 = not connected */
+    int fd;      /* -1 = not connected */
     GString *in; /* received, not returned yet */
 } Remote;
 

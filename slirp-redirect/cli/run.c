@@ -240,13 +240,14 @@ static bool prepare_environment(Run *run, bool placed, GError **error)
 static bool environment_heard(const Run *run, const Program *program,
                               GError **error)
 {
-    if (!program->secure || !(g_environ_getenv(run->env, RULES_VARIABLE) ||
-                              g_environ_getenv(run->env, FILE_VARIABLE) ||
-                              run->control))
+    if (!program->secure ||
+        !(g_environ_getenv(run->env, RULES_VARIABLE) ||
+          g_environ_getenv(run->env, FILE_VARIABLE) || run->control))
         return true;
     g_set_error(error, CLI_ERROR, CLI_ERROR_USAGE,
                 "%s is set-uid, set-gid or has capabilities, so rules and "
-                "control sockets in its environment are ignored; run it without them, as the user it "
+                "control sockets in its environment are ignored; run it "
+                "without them, as the user it "
                 "runs as",
                 program->path);
     return false;

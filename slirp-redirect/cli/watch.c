@@ -118,8 +118,7 @@ static void print_rules(Watch *w, JsonObject *root, GHashTable *now,
     for (guint i = 0; i < json_array_get_length(rules); i++) {
         JsonObject *o = json_array_get_object_element(rules, i);
         gint64 id = json_object_get_int_member(o, "id");
-        printf("%6" G_GINT64_FORMAT " %8" G_GINT64_FORMAT
-               " %8" G_GINT64_FORMAT,
+        printf("%6" G_GINT64_FORMAT " %8" G_GINT64_FORMAT " %8" G_GINT64_FORMAT,
                id, json_object_get_int_member(o, "flows"),
                json_object_get_int_member(o, "failed"));
         print_rates(w, now, g_strdup_printf("r%" G_GINT64_FORMAT, id), o,
@@ -182,9 +181,9 @@ static bool turn(Watch *w, GError **error)
     if (isatty(STDOUT_FILENO))
         fputs(CLEAR_SCREEN, stdout);
     print_rules(w, r, now, seconds);
-    print_flows(w, f, now, seconds,
-                room(json_array_get_length(
-                    json_object_get_array_member(r, "rules"))));
+    print_flows(
+        w, f, now, seconds,
+        room(json_array_get_length(json_object_get_array_member(r, "rules"))));
     fflush(stdout);
     g_hash_table_unref(w->bytes);
     w->bytes = now;

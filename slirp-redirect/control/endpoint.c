@@ -111,8 +111,7 @@ static bool parse_src(const char *const *words, const RuleNet *net,
         key->src.bytes[ipaddr_bits(&key->src) / 8 - 1] |= GUEST_NUMBER;
         return true;
     }
-    if (strcmp(words[0], "from") != 0 || words[1] == NULL ||
-        words[2] != NULL) {
+    if (strcmp(words[0], "from") != 0 || words[1] == NULL || words[2] != NULL) {
         return is_no(error, words[0], "source; write from ADDR");
     }
     if (!parse_addr(words[1], &key->src, error)) {

@@ -25,8 +25,8 @@ G_STATIC_ASSERT(G_N_ELEMENTS(limits) == FLOWLOG_N_CLASSES);
 static int open_log(const Place *place)
 {
     int flags = O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
-    int fd = openat(place->dir_fd, place->name, O_WRONLY | O_CREAT | flags,
-                    0600);
+    int fd =
+        openat(place->dir_fd, place->name, O_WRONLY | O_CREAT | flags, 0600);
     struct stat st;
 
     /* A FIFO that we read ourselves is there without a reader, too, and never
@@ -99,9 +99,9 @@ static void put(FlowLog *log, GString *line)
 static bool may_write(FlowLog *log, FlowLogClass class)
 {
     gint64 now = g_get_monotonic_time();
-    double tokens =
-        log->tokens[class] + (double)(now - log->filled_us[class]) *
-                                 limits[class].rate / G_USEC_PER_SEC;
+    double tokens = log->tokens[class] + (double)(now - log->filled_us[class]) *
+                                             limits[class].rate /
+                                             G_USEC_PER_SEC;
 
     log->filled_us[class] = now;
     log->tokens[class] = MIN(tokens, limits[class].burst);

@@ -42,7 +42,7 @@ typedef struct FlowLog {
 /* What happened. Unused members are 0 or NULL. */
 typedef struct FlowLogEvent {
     const char *event; /* "open", "close", "fail", "refuse", "pass" */
-    guint64 flow; /* 0 = none */
+    guint64 flow;      /* 0 = none */
     const char *proto;
     const struct sockaddr_storage *guest, *asked, *target;
     const TableEntry *entry;

@@ -39,8 +39,8 @@ static void append_sample(GString *out, const RuleMetric *metric,
                           const TableEntry *entry)
 {
     const char *counters = (const char *)&entry->counters;
-    uint64_t value = *(const uint64_t *)(const void *)(counters +
-                                                       metric->offset);
+    uint64_t value =
+        *(const uint64_t *)(const void *)(counters + metric->offset);
     g_autofree char *rule = rule_print_masked(entry->rule);
 
     g_string_append_printf(out, "slirp_redirect_rule_%s_total{id=\"%d\",",
@@ -70,8 +70,7 @@ static void append_rules(GString *out, const GPtrArray *entries)
 
         head(out, name, "counter", rule_metrics[m].help);
         for (unsigned i = 0; i < entries->len; i++) {
-            append_sample(out, &rule_metrics[m],
-                          g_ptr_array_index(entries, i));
+            append_sample(out, &rule_metrics[m], g_ptr_array_index(entries, i));
         }
     }
 }
@@ -94,9 +93,8 @@ static void counter(GString *out, const char *name, const char *help,
                     guint64 value)
 {
     head(out, name, "counter", help);
-    g_string_append_printf(out,
-                           "slirp_redirect_%s_total %" G_GUINT64_FORMAT "\n",
-                           name, value);
+    g_string_append_printf(
+        out, "slirp_redirect_%s_total %" G_GUINT64_FORMAT "\n", name, value);
 }
 
 static void flow_gauges(GString *out, const ControlStats *s)
@@ -108,8 +106,7 @@ static void flow_gauges(GString *out, const ControlStats *s)
                            s->tcp_flows, s->udp_flows);
 }
 
-static void stats(GString *out, const ControlStats *s,
-                  const GPtrArray *entries)
+static void stats(GString *out, const ControlStats *s, const GPtrArray *entries)
 {
     gauge(out, "rules", "Rules in the table.", s->rules);
     flow_gauges(out, s);
@@ -118,8 +115,7 @@ static void stats(GString *out, const ControlStats *s,
     gauge(out, "closed", "1 if everything is rejected.", s->closed != NULL);
     counter(out, "tables", "Tables installed.", s->generation);
     counter(out, "reloads", "Rule files read again.", s->reload->good);
-    counter(out, "reloads_refused", "Rule files found broken.",
-            s->reload->bad);
+    counter(out, "reloads_refused", "Rule files found broken.", s->reload->bad);
     if (s->log != NULL) {
         counter(out, "log_lines", "Lines of the flow log.", s->log->written);
         counter(out, "log_suppressed", "Lines left out to limit the rate.",

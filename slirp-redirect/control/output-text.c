@@ -15,10 +15,9 @@ static void rules(GString *out, const GPtrArray *entries)
         g_autofree char *rule = rule_print_masked(entry->rule);
 
         g_string_append_printf(out,
-                               "%6d %10" G_GUINT64_FORMAT
-                               " %7" G_GUINT64_FORMAT " %7" G_GUINT64_FORMAT
-                               " %13" G_GUINT64_FORMAT " %13" G_GUINT64_FORMAT
-                               "  %s\n",
+                               "%6d %10" G_GUINT64_FORMAT " %7" G_GUINT64_FORMAT
+                               " %7" G_GUINT64_FORMAT " %13" G_GUINT64_FORMAT
+                               " %13" G_GUINT64_FORMAT "  %s\n",
                                entry->id, c->flows, c->refused, c->failed,
                                c->bytes_out, c->bytes_in, rule);
     }
@@ -35,15 +34,13 @@ static void flows(GString *out, const GArray *list)
         g_autofree char *asked = endpoint_print(flow->asked);
         g_autofree char *target = endpoint_print(flow->target);
 
-        g_string_append_printf(out,
-                               "%6" G_GUINT64_FORMAT
-                               " %5d %-5s %-15s %8" G_GUINT64_FORMAT
-                               " %13" G_GUINT64_FORMAT
-                               " %13" G_GUINT64_FORMAT "  %s > %s > %s\n",
-                               flow->id, flow->entry->id, flow->proto,
-                               flow->state, flow->age_ms / 1000,
-                               flow->bytes_out, flow->bytes_in, guest, asked,
-                               target);
+        g_string_append_printf(
+            out,
+            "%6" G_GUINT64_FORMAT " %5d %-5s %-15s %8" G_GUINT64_FORMAT
+            " %13" G_GUINT64_FORMAT " %13" G_GUINT64_FORMAT "  %s > %s > %s\n",
+            flow->id, flow->entry->id, flow->proto, flow->state,
+            flow->age_ms / 1000, flow->bytes_out, flow->bytes_in, guest, asked,
+            target);
     }
 }
 

@@ -64,8 +64,8 @@ bool place_make_dir(const char *dir, char **error)
         return false;
     }
     /* Somebody else's directory in /tmp would show our sockets to them. */
-    if (lstat(dir, &st) < 0 || !S_ISDIR(st.st_mode) ||
-        st.st_uid != geteuid() || (st.st_mode & 077) != 0) {
+    if (lstat(dir, &st) < 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid() ||
+        (st.st_mode & 077) != 0) {
         *error = g_strdup_printf("%s must be a directory of this user alone "
                                  "(mode 0700)",
                                  dir);

@@ -24,9 +24,7 @@ void reply_ok(GString *reply, const GString *body)
 
 void reply_error(GString *reply, ReplyCode code, const char *message)
 {
-    g_string_append_printf(reply,
-                           REPLY_MARK "%d error %" G_GSIZE_FORMAT
-                                      " %s\n%s\n",
-                           REPLY_PROTOCOL, strlen(message) + 1, codes[code],
-                           message);
+    g_string_append_printf(
+        reply, REPLY_MARK "%d error %" G_GSIZE_FORMAT " %s\n%s\n",
+        REPLY_PROTOCOL, strlen(message) + 1, codes[code], message);
 }

@@ -13,11 +13,11 @@ enum { REPLY_PROTOCOL = 1 };
 
 typedef enum ReplyCode {
     REPLY_OK,
-    REPLY_SYNTAX, /* no such command, or not with these words */
-    REPLY_RULES, /* rules are wrong; nothing was changed */
+    REPLY_SYNTAX,  /* no such command, or not with these words */
+    REPLY_RULES,   /* rules are wrong; nothing was changed */
     REPLY_MISSING, /* no such rule */
-    REPLY_CLOSED, /* not while everything is rejected */
-    REPLY_FAILED, /* the system did not let us */
+    REPLY_CLOSED,  /* not while everything is rejected */
+    REPLY_FAILED,  /* the system did not let us */
     REPLY_TOO_LONG,
     REPLY_N_CODES,
 } ReplyCode;

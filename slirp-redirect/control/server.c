@@ -13,13 +13,13 @@ enum { READ_SIZE = 65536, NOT_POLLED = -1 };
 
 typedef struct Client {
     int fd;
-    int index; /* of this cycle */
-    GString *in; /* received */
+    int index;    /* of this cycle */
+    GString *in;  /* received */
     size_t taken; /* of in */
     GString *out; /* to be sent */
-    size_t sent; /* of out */
-    char *line; /* waits for its payload */
-    char *end; /* the line that ends the payload */
+    size_t sent;  /* of out */
+    char *line;   /* waits for its payload */
+    char *end;    /* the line that ends the payload */
     GString *payload;
     bool eof, closing;
     uint32_t active_ms; /* of the last progress */
@@ -262,9 +262,9 @@ static void take_lines(Server *server, Client *client)
 /* False if the connection is broken. */
 static bool transmit(Client *client, uint32_t now_ms)
 {
-    ssize_t n = send(client->fd, client->out->str + client->sent,
-                     client->out->len - client->sent,
-                     MSG_DONTWAIT | MSG_NOSIGNAL);
+    ssize_t n =
+        send(client->fd, client->out->str + client->sent,
+             client->out->len - client->sent, MSG_DONTWAIT | MSG_NOSIGNAL);
 
     if (n < 0) {
         return errno == EAGAIN || errno == EINTR;

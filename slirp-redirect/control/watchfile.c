@@ -19,8 +19,7 @@ int watchfile_open(const char *path, char **error)
 
     if (fd < 0 ||
         inotify_add_watch(fd, dir, IN_CLOSE_WRITE | IN_MOVED_TO) < 0) {
-        *error = g_strdup_printf("cannot watch %s: %s", dir,
-                                 g_strerror(errno));
+        *error = g_strdup_printf("cannot watch %s: %s", dir, g_strerror(errno));
         if (fd >= 0) {
             close(fd);
         }
