@@ -48,6 +48,13 @@ static const CliOption format_options[] = {
     { NULL, false, NULL },
 };
 
+static const CliOption flows_options[] = {
+    { "--socket", true, set_socket },
+    { "--json", false, set_json },
+    { "--help", false, NULL },
+    { NULL, false, NULL },
+};
+
 static const CliOption add_options[] = {
     { "--socket", true, set_socket },
     { "--before", true, set_before },
@@ -149,7 +156,7 @@ int cmd_list(char **words)
 
 int cmd_flows(char **words)
 {
-    return ask("flows", format_options, words, 0, 0);
+    return ask("flows", flows_options, words, 0, 0);
 }
 
 int cmd_stats(char **words)

@@ -8,10 +8,12 @@
 
 #define SOCKET_HELP                                                            \
     "  --socket PATH    its control socket; not needed if only one runs\n"
-#define CONTROL_HELP                                                           \
+#define JSON_HELP                                                              \
     SOCKET_HELP                                                                \
-    "  --json           the answer as JSON\n"                                  \
-    "  --openmetrics    the answer as OpenMetrics text, if it has numbers\n"
+    "  --json           the answer as JSON\n"
+#define CONTROL_HELP                                                           \
+    JSON_HELP                                                                  \
+    "  --openmetrics    the answer as OpenMetrics text\n"
 
 const CliCommand cli_commands[] = {
     { "run", cmd_run, "[OPTION]... [--] PROGRAM [ARGUMENT]...",
@@ -58,7 +60,8 @@ const CliCommand cli_commands[] = {
       "add a rule to a running instance",
       "Prints the ID of the new rule. It comes after the instance's own rules\n"
       "and before those of its environment and rule file, or before ID.\n"
-      "\n" SOCKET_HELP },
+      "\n" SOCKET_HELP
+      "  --before ID|NAME  ahead of that rule\n" },
     { "del", cmd_del, "[--socket PATH] ID|NAME",
       "remove a rule from a running instance", SOCKET_HELP },
     { "replace", cmd_replace, "[--socket PATH] FILE|-",
@@ -69,7 +72,7 @@ const CliCommand cli_commands[] = {
     { "reload", cmd_reload, "[--socket PATH]",
       "make a running instance read its rule file again", SOCKET_HELP },
     { "flows", cmd_flows, "[--socket PATH] [--json]",
-      "list the redirected flows of a running instance", CONTROL_HELP },
+      "list the redirected flows of a running instance", JSON_HELP },
     { "flush", cmd_flush, "[--socket PATH] [ID|NAME]",
       "end the redirected flows (of one rule)",
       "Prints how many were ended. The rules stay.\n"

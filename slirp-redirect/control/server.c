@@ -177,8 +177,8 @@ static char *take_line(Client *client, size_t *len)
     return line;
 }
 
-/* "COMMAND ... <<WORD": the payload ends with the line WORD, or, without a
- * word, with an empty line. */
+/* "COMMAND ... <<WORD": the payload ends with the line WORD. An empty line may
+ * stand in any rule file, so it ends nothing. */
 static bool wants_payload(Client *client, char *line)
 {
     char *mark = strstr(line, "<<");
@@ -187,6 +187,15 @@ static bool wants_payload(Client *client, char *line)
         return false;
     }
     client->end = g_strstrip(g_strdup(mark + 2));
+    if (*client->end == '\0') {
+        /* Whatever follows was not meant as commands. */
+        reply_error(client->out, REPLY_SYNTAX,
+                    "write a word behind <<; the line with that word alone "
+                    "ends the payload");
+        client->closing = true;
+        drop_payload(client);
+        return true;
+    }
     *mark = '\0';
     client->line = g_strchomp(g_strdup(line));
     client->payload = g_string_new(NULL);

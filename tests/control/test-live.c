@@ -84,8 +84,12 @@ static void test_commands(void)
     do_refused(client, "failed", "reload");
     do_refused(client, "failed", "reopen-log");
     assert_rules(client, "tcp:443-10.0.0.5 any:private:*-reject");
-    do_ask(client, "replace <<\ntcp:1-:2\n");
+    do_ask(client, "replace <<E F\n\ntcp:1-:2\nE F");
     assert_rules(client, "tcp:1-127.0.0.1:2");
+    do_ask(client, "replace <<E\nE"); /* an empty table is one, too */
+    assert_rules(client, "");
+    do_refused(client, "syntax", "replace <<\n\nlist");
+    client_expect_closed(client);
 }
 
 static void test_explain(void)

@@ -230,11 +230,12 @@ static void test_oversized(void)
     g_assert_nonnull(strstr(list, "tcp:80-127.0.0.1:81"));
 }
 
+/* Garbage may by chance be a command, so the rules are not looked at. */
 static void check_alive(Client *client)
 {
     g_autofree char *list = client_ask(client, "list --json");
 
-    g_assert_nonnull(strstr(list, "tcp:80-127.0.0.1:81"));
+    g_assert_true(g_str_has_prefix(list, "{\"rules\":["));
 }
 
 /* Bytes of any value, with newlines and words that mean something. */
