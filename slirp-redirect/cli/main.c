@@ -60,8 +60,7 @@ const CliCommand cli_commands[] = {
       "add a rule to a running instance",
       "Prints the ID of the new rule. It comes after the instance's own rules\n"
       "and before those of its environment and rule file, or before ID.\n"
-      "\n" SOCKET_HELP
-      "  --before ID|NAME  ahead of that rule\n" },
+      "\n" SOCKET_HELP "  --before ID|NAME  ahead of that rule\n" },
     { "del", cmd_del, "[--socket PATH] ID|NAME",
       "remove a rule from a running instance", SOCKET_HELP },
     { "replace", cmd_replace, "[--socket PATH] FILE|-",

@@ -251,9 +251,9 @@ static void test_reopen(void)
     assert_line(after, 0, "refuse", "198.51.100.3:80", "reject");
 }
 
-/* Nobody reads the FIFO: it fills, lines are lost and counted, nothing waits
- * and no SIGPIPE comes, not even when a reader comes and goes. */
-static void test_fifo(void)
+/* Nobody reads the FIFO: it fills, lines are lost and counted, nothing waits,
+ * and no SIGPIPE comes when a reader that was there at first has gone. */
+static void test_fifo(const void *with_reader)
 {
     g_autoptr(Net) net = net_new();
     g_autofree char *path = log_path(net);
@@ -261,14 +261,18 @@ static void test_fifo(void)
     Peer *echo = server_new(net, .mode = PEER_ECHO);
     g_autofree char *rule = g_strdup_printf("tcp:80-:%u+log", peer_port(echo));
     Guest *guest;
-    int reader;
+    int reader = -1;
 
     g_assert_cmpint(mkfifo(path, 0600), ==, 0);
     net_setenv(net, "SLIRP_REDIRECT", rule);
+    if (with_reader != NULL) {
+        reader = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+        g_assert_cmpint(reader, >=, 0);
+    }
     guest = guest_new(net);
-    reader = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    g_assert_cmpint(reader, >=, 0);
-    close(reader);
+    if (with_reader != NULL) {
+        close(reader);
+    }
     for (unsigned i = 0; i < 600; i++) {
         Conn *conn = guest_connect(guest, "198.51.100.7", 80);
 
@@ -302,7 +306,8 @@ int main(int argc, char **argv)
     g_test_add_func("/log/rebuild", test_rebuild);
     g_test_add_func("/log/rate", test_rate);
     g_test_add_func("/log/reopen", test_reopen);
-    g_test_add_func("/log/fifo", test_fifo);
+    g_test_add_data_func("/log/fifo/no-reader", NULL, test_fifo);
+    g_test_add_data_func("/log/fifo/reader-gone", "reader", test_fifo);
     g_test_add_func("/log/bad-path", test_bad_path);
     return g_test_run();
 }

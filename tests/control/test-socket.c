@@ -356,6 +356,34 @@ static void test_reads_nothing(void)
     conn_close(conn);
 }
 
+/* Sends commands faster than they are done: what is not done yet is left in
+ * the socket, and the sender waits. */
+static void test_floods(void)
+{
+    g_autoptr(Net) net = net_new();
+    g_autofree char *path = control_path(net);
+    g_autofree char *lines = g_strnfill(1 << 20, '\n');
+    size_t taken = 0;
+
+    for (unsigned i = 0; i < 1 << 20; i += 8) {
+        memcpy(lines + i, "version\n", 8);
+    }
+    guest_new(net);
+    g_autoptr(Client) client = client_new(net, path);
+    for (int i = 0; i < 500; i++) {
+        ssize_t n = send(client->fd, lines, 1 << 20, MSG_NOSIGNAL);
+
+        taken += MAX(n, 0) / 8 * 8;
+        if (n > 0 && n % 8 != 0) {
+            client_send(client, "version\n" + n % 8, 8 - n % 8);
+        }
+        net_step(net, 0);
+        client_read(client);
+    }
+    g_assert_cmpuint(client->in->len, >, 0);
+    g_assert_cmpuint(taken, <, 4 << 20);
+}
+
 /* The one that was idle longest makes room. */
 static void test_many_clients(void)
 {
@@ -417,6 +445,7 @@ int main(int argc, char **argv)
     g_test_add_func("/control/line/oversized", test_oversized);
     g_test_add_func("/control/line/fuzz", test_fuzz);
     g_test_add_func("/control/client/reads-nothing", test_reads_nothing);
+    g_test_add_func("/control/client/floods", test_floods);
     g_test_add_func("/control/client/many", test_many_clients);
     g_test_add_func("/control/client/busy-guest", test_busy_guest);
     return g_test_run();
