@@ -30,12 +30,14 @@ enum slirp_redirect_verdict slirp_redirect_echo(struct Slirp *slirp,
     key.src = addr_of(src, af);
     key.dst = addr_of(dst, af);
     entry = table_lookup(instance->table, &key);
-    if (entry != NULL) {
-        ipaddr_to_sockaddr(&key.src, 0, &lhost);
-        ipaddr_to_sockaddr(&key.dst, 0, &fhost);
-        redirect_log_verdict(instance, entry, FLOW_ICMP, &lhost, &fhost);
+    if (entry == NULL) {
+        return SLIRP_REDIRECT_NONE;
     }
-    return redirect_judge(entry);
+    redirect_count_flow(entry);
+    ipaddr_to_sockaddr(&key.src, 0, &lhost);
+    ipaddr_to_sockaddr(&key.dst, 0, &fhost);
+    redirect_log_verdict(instance, entry, FLOW_ICMP, &lhost, &fhost);
+    return redirect_verdict(instance, entry, &key.dst);
 }
 
 /* A rule that names part of the network serves the addresses in it; one that
