@@ -147,8 +147,8 @@ static size_t size_of_callbacks(unsigned version)
     if (version >= 6) {
         return sizeof(SlirpCb);
     }
-    return version >= 4 ? offsetof(SlirpCb, register_poll_socket) :
-                          offsetof(SlirpCb, init_completed);
+    return version >= 4 ? offsetof(SlirpCb, register_poll_socket)
+                        : offsetof(SlirpCb, init_completed);
 }
 
 /* The callbacks of the version, with an inaccessible page behind them. */
@@ -207,8 +207,8 @@ static void echo(int fd)
     struct sockaddr_in peer;
     socklen_t len = sizeof(peer);
     char text[32];
-    ssize_t n = recvfrom(fd, text, sizeof(text), 0, (struct sockaddr *)&peer,
-                         &len);
+    ssize_t n =
+        recvfrom(fd, text, sizeof(text), 0, (struct sockaddr *)&peer, &len);
 
     if (n > 0) {
         sendto(fd, text, n, 0, (struct sockaddr *)&peer, len);
@@ -218,9 +218,9 @@ static void echo(int fd)
 static void send_arp(Slirp *slirp)
 {
     const unsigned char frame[] = {
-        255, 255, 255, 255, 255, 255, GUEST_MAC, 8, 6, /* Ethernet */
-        0, 1, 8, 0, 6, 4, 0, 1, /* who has */
-        GUEST_MAC, GUEST_IP, 0, 0, 0, 0, 0, 0, HOST_IP,
+        255,       255,      255, 255, 255, 255, GUEST_MAC, 8, 6, /* Ethernet */
+        0,         1,        8,   0,   6,   4,   0,         1,    /* who has */
+        GUEST_MAC, GUEST_IP, 0,   0,   0,   0,   0,         0, HOST_IP,
     };
 
     slirp_input(slirp, frame, sizeof(frame));
@@ -229,10 +229,20 @@ static void send_arp(Slirp *slirp)
 static void send_datagram(Slirp *slirp, unsigned port, const char *text)
 {
     unsigned char frame[ETHER_LEN + IP_LEN + UDP_LEN + 32] = {
-        0x52, 0x55, HOST_IP, GUEST_MAC, 8, 0, /* Ethernet */
-        0x45, 0, 0, IP_LEN + UDP_LEN + strlen(text), 0, 1, 0, 0, 64, 17, 0, 0,
-        GUEST_IP, HOST_IP, /* IP, without its checksum */
-        4, 0, port >> 8, port, 0, UDP_LEN + strlen(text), 0, 0, /* UDP */
+        0x52,      0x55,
+        HOST_IP,   GUEST_MAC,
+        8,         0, /* Ethernet */
+        0x45,      0,
+        0,         IP_LEN + UDP_LEN + strlen(text),
+        0,         1,
+        0,         0,
+        64,        17,
+        0,         0,
+        GUEST_IP,  HOST_IP, /* IP, without its checksum */
+        4,         0,
+        port >> 8, port,
+        0,         UDP_LEN + strlen(text),
+        0,         0, /* UDP */
     };
     unsigned sum = 0;
 
