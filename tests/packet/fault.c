@@ -206,12 +206,17 @@ int getpeername(int fd, struct sockaddr *addr, socklen_t *len)
     return fails(FAULT_NAME) ? -1 : REAL(getpeername)(fd, addr, len);
 }
 
-/* The length that is left of len, or -1 if the call fails. */
-static ssize_t allowed(FaultCall call, size_t len)
+/* The length that is left of len, or -1 if the call fails; 0 with *lost set
+ * if it only seems to succeed. */
+static ssize_t allowed(FaultCall call, size_t len, bool *lost)
 {
+    *lost = false;
     switch (decide(call)) {
     case FAULT_ERRNO:
         return -1;
+    case FAULT_LOST:
+        *lost = true;
+        return 0;
     case FAULT_SHORT:
         return (ssize_t)MIN(len, 1);
     default:
@@ -221,16 +226,24 @@ static ssize_t allowed(FaultCall call, size_t len)
 
 ssize_t send(int fd, const void *data, size_t len, int flags)
 {
-    ssize_t n = allowed(FAULT_SEND, len);
+    bool lost;
+    ssize_t n = allowed(FAULT_SEND, len, &lost);
 
+    if (lost) {
+        return (ssize_t)len;
+    }
     return n < 0 ? -1 : REAL(send)(fd, data, (size_t)n, flags);
 }
 
 ssize_t sendto(int fd, const void *data, size_t len, int flags,
                const struct sockaddr *addr, socklen_t addr_len)
 {
-    ssize_t n = allowed(FAULT_SEND, len);
+    bool lost;
+    ssize_t n = allowed(FAULT_SEND, len, &lost);
 
+    if (lost) {
+        return (ssize_t)len;
+    }
     return n < 0 ? -1
                  : REAL(sendto)(fd, data, (size_t)n, flags, addr, addr_len);
 }
@@ -242,7 +255,8 @@ ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 
 ssize_t recv(int fd, void *data, size_t len, int flags)
 {
-    ssize_t n = allowed(FAULT_RECV, len);
+    bool lost;
+    ssize_t n = allowed(FAULT_RECV, len, &lost);
 
     return n < 0 ? -1 : REAL(recv)(fd, data, (size_t)n, flags);
 }
@@ -250,7 +264,8 @@ ssize_t recv(int fd, void *data, size_t len, int flags)
 ssize_t recvfrom(int fd, void *data, size_t len, int flags,
                  struct sockaddr *addr, socklen_t *addr_len)
 {
-    ssize_t n = allowed(FAULT_RECV, len);
+    bool lost;
+    ssize_t n = allowed(FAULT_RECV, len, &lost);
 
     return n < 0 ? -1
                  : REAL(recvfrom)(fd, data, (size_t)n, flags, addr, addr_len);
@@ -263,7 +278,8 @@ ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 
 ssize_t read(int fd, void *data, size_t len)
 {
-    ssize_t n = allowed(FAULT_RECV, len);
+    bool lost;
+    ssize_t n = allowed(FAULT_RECV, len, &lost);
 
     return n < 0 ? -1 : REAL(read)(fd, data, (size_t)n);
 }

@@ -37,6 +37,7 @@ typedef enum FaultKind {
     FAULT_NONE,
     FAULT_ERRNO, /* fails with an errno, and does nothing */
     FAULT_SHORT, /* moves one byte only */
+    FAULT_LOST,  /* sending does nothing, and reports success */
 } FaultKind;
 
 /* Depth of calls into the stack. */

@@ -9,6 +9,9 @@
 
 enum { ALWAYS = 1 << 30 };
 
+static const char *const martians[] = { "127.0.0.1", "0.0.0.0", "::1",
+                                        "::ffff:127.0.0.1" };
+
 /* CVE-2026-9539: the urgent pointer reaches beyond the data. */
 static void test_urgent_pointer(void)
 {
@@ -201,17 +204,32 @@ static slirp_ssize_t swallow(const void *data, size_t len, void *opaque)
 static void test_restrict_ipv6(void)
 {
     g_autoptr(Net) net = net_new();
-    Guest *guest =
-        guest_new(net, .restricted = true, .ip6 = "fec0:0:a00:264::15");
+    Guest *guest;
     Peer *server = server_new(net, .family = AF_INET6);
     struct in_addr at = { .s_addr = htonl(0x0a000264) };
     Conn *conn;
 
+    net_setenv(net, "SLIRP_REDIRECT_ALLOW_FOREIGN_SOURCES", "1");
+    guest = guest_new(net, .restricted = true, .ip6 = "fec0:0:a00:264::15");
     g_assert_cmpint(slirp_add_guestfwd(guest_slirp(guest), swallow, NULL, &at,
                                        peer_port(server)),
                     ==, 0);
     conn = guest_connect(guest, "fec0::2", peer_port(server));
     conn_expect_reset(conn);
+    g_assert_cmpuint(server_accepted(server), ==, 0);
+    guest_expect_idle(guest);
+}
+
+/* Addresses that the host's kernel takes for itself lead nowhere. */
+static void test_martian(const void *addr)
+{
+    g_autoptr(Net) net = net_new();
+    Guest *guest = guest_new(net, .disable_host_loopback = true);
+    int family = strstr(addr, "ffff") ? AF_INET : endpoint(addr, 0).family;
+    Peer *server = server_new(net, .family = family);
+    Conn *conn = guest_connect(guest, addr, peer_port(server));
+
+    conn_expect_state(conn, CONN_UNREACHABLE);
     g_assert_cmpuint(server_accepted(server), ==, 0);
     guest_expect_idle(guest);
 }
@@ -232,5 +250,11 @@ int main(int argc, char **argv)
     g_test_add_func("/fixes/tcp/sequence-numbers", test_sequence_numbers);
     g_test_add_func("/fixes/tcp/no-signal", test_no_signal);
     g_test_add_func("/fixes/tcp/restrict-ipv6", test_restrict_ipv6);
+    for (unsigned i = 0; i < G_N_ELEMENTS(martians); i++) {
+        g_autofree char *path =
+            g_strdup_printf("/fixes/tcp/martian/%s", martians[i]);
+
+        g_test_add_data_func(path, martians[i], test_martian);
+    }
     return g_test_run();
 }
