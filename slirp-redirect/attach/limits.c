@@ -21,6 +21,7 @@ enum {
     FILES_MAX = 65536,    /* what is counted of a larger limit */
     RESERVE_MIN = 16,
     RESERVE_MAX = 256,
+    SHORT_OF = 4, /* with so few descriptors left, make room in advance */
     SHARE_MIN = 8,
     FRAGMENTS_MAX = 512, /* buffers, of all datagrams together */
     SEGMENTS_MIN = 64,   /* beyond a gap, for any window */
@@ -63,6 +64,9 @@ static unsigned reserve_of(unsigned n)
     return CLAMP(n / 8, RESERVE_MIN, RESERVE_MAX);
 }
 
+/* The last descriptor was one of the last there are, in this process. */
+static bool descriptors_short;
+
 /* The limit of today: an application may raise it after its start. */
 int slirp_limit_descriptor(int fd)
 {
@@ -72,7 +76,11 @@ int slirp_limit_descriptor(int fd)
         return fd; /* an error, or far from any limit */
     }
     n = files();
-    if (n < FILES_MAX && (unsigned)fd + reserve_of(n) >= n) {
+    if (n == FILES_MAX) {
+        return fd;
+    }
+    descriptors_short = (unsigned)fd + reserve_of(n) + SHORT_OF >= n;
+    if ((unsigned)fd + reserve_of(n) >= n) {
         closesocket(fd);
         errno = EMFILE;
         return -1;
@@ -250,12 +258,34 @@ static bool limit_tcp(struct Slirp *slirp)
     return true;
 }
 
+/* Whatever the new flow is, what is over or idle gives up its descriptor. */
+static void free_descriptor(struct Slirp *slirp)
+{
+    unsigned n;
+    struct socket *so = oldest_over(slirp, &n);
+
+    descriptors_short = false;
+    if (so != NULL) {
+        slirp->limits->evicted[COUNT_TCP]++;
+        tcp_close(sototcpcb(so));
+        return;
+    }
+    so = idlest(&slirp->udb, NULL, &n);
+    if (so != NULL) {
+        slirp->limits->evicted[COUNT_UDP]++;
+        udp_detach(so);
+    }
+}
+
 bool slirp_limit_flow(struct Slirp *slirp, int proto,
                       const struct sockaddr_storage *lhost)
 {
     unsigned kind = kind_of(proto);
     bool ok;
 
+    if (descriptors_short) {
+        free_descriptor(slirp);
+    }
     switch (kind) {
     case COUNT_TCP:
         ok = limit_tcp(slirp);

@@ -216,7 +216,7 @@ static void half_closed(Guest *guest, unsigned i)
         server =
             server_new(guest_net(guest), .mode = PEER_SOURCE, .source_len = 10);
     }
-    if (i % 50 == 0) {
+    if (i % 100 == 0) {
         Conn *conn = guest_connect(guest, "10.0.2.2", peer_port(server));
 
         net_settle(guest_net(guest));
