@@ -205,10 +205,12 @@ static struct socket *flow_socket_new(RedirectInstance *instance,
                                       const struct sockaddr_storage *lhost,
                                       const struct sockaddr_storage *fhost)
 {
-    struct socket *so = socreate(instance->slirp, IPPROTO_UDP);
     struct RedirectFlow *flow = redirect_flow_new(instance, entry);
+    struct socket *so;
     int s;
 
+    slirp_limit_flow(instance->slirp, IPPROTO_UDP, lhost);
+    so = socreate(instance->slirp, IPPROTO_UDP);
     flow->so = so;
     flow->tuple = tuple_of(lhost, fhost);
     so->so_redirect = flow;
