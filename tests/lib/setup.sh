@@ -14,7 +14,7 @@ packages_build=(gcc libc6-dev meson ninja-build pkg-config libglib2.0-dev
 packages_guest=(qemu-system-x86 seabios ipxe-qemu python3 cpio
     libssl3 libpcre2-8-0 zlib1g libcrypt1)
 # To run every test.
-packages_test=(python3-pytest shellcheck)
+packages_test=(python3-pytest shellcheck slirp4netns socat netcat-openbsd)
 
 # Fetched as .deb files and unpacked below .cache, never installed. The newer
 # QEMU needs no library that the distribution's does not.
