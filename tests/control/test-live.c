@@ -344,9 +344,9 @@ static void test_reload_stays_closed(void)
 {
     g_autoptr(Net) net = net_new();
     g_autofree char *path = control_path(net);
-    g_autofree char *file = rule_file(net, "tcp:3-:3\n");
     const char *carried[] = { "redirect=tcp:1-1", NULL };
 
+    g_free(rule_file(net, "tcp:3-:3\n"));
     net_allow_log(net, "*");
     guest_new(net, .dnssearch = carried);
     g_autoptr(Client) client = client_new(net, path);

@@ -241,7 +241,7 @@ static void test_reopen(void)
     conn_expect_reset(guest_connect(guest, "198.51.100.1", 80));
     g_assert_cmpint(g_rename(path, old), ==, 0);
     conn_expect_reset(guest_connect(guest, "198.51.100.2", 80));
-    g_autofree char *reply = client_ask(client, "reopen-log");
+    g_free(client_ask(client, "reopen-log"));
     conn_expect_reset(guest_connect(guest, "198.51.100.3", 80));
 
     g_autoptr(GPtrArray) before = lines_of(old);

@@ -18,7 +18,7 @@ packages_test=(python3-pytest shellcheck
     clang clang-format-14 clang-tidy-14 cppcheck codespell mandoc man-db
     gcc-i686-linux-gnu gcc-s390x-linux-gnu qemu-user debootstrap
     abigail-tools binutils
-    slirp4netns vdens libvdeplug-slirp libslirp-helper iproute2 qemu-utils
+    slirp4netns socat netcat-openbsd vdens libvdeplug-slirp libslirp-helper iproute2 qemu-utils
     dpkg-dev debhelper lintian)
 
 # Fetched as .deb files and unpacked below .cache, never installed. The newer
