@@ -14,7 +14,12 @@ packages_build=(gcc libc6-dev meson ninja-build pkg-config libglib2.0-dev
 packages_guest=(qemu-system-x86 seabios ipxe-qemu python3 cpio
     libssl3 libpcre2-8-0 zlib1g libcrypt1)
 # To run every test.
-packages_test=(python3-pytest shellcheck)
+packages_test=(python3-pytest shellcheck
+    clang clang-format-14 clang-tidy-14 cppcheck codespell mandoc man-db
+    gcc-i686-linux-gnu gcc-s390x-linux-gnu qemu-user debootstrap
+    abigail-tools binutils
+    slirp4netns vdens libvdeplug-slirp libslirp-helper iproute2 qemu-utils
+    dpkg-dev debhelper lintian)
 
 # Fetched as .deb files and unpacked below .cache, never installed. The newer
 # QEMU needs no library that the distribution's does not.
@@ -104,6 +109,11 @@ prepare_newer_qemu() {
 # service on port 80, so that a missing one is unpacked privately instead.
 prepare_nginx() {
     [ -x /usr/sbin/nginx ] || unpack_once nginx "$(host_suite)" nginx
+}
+
+# The distribution's libslirp, whatever is installed here.
+prepare_distribution() {
+    unpack_once libslirp-distribution "$(host_suite)" libslirp0
 }
 
 prepare_guest() {
