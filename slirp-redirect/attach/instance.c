@@ -69,8 +69,9 @@ static TableEntry *entry_new(RedirectInstance *instance, Rule *rule,
 static bool same_addrs(const GArray *a, const GArray *b)
 {
     return a->len == b->len &&
-           memcmp(a->data, b->data, a->len * sizeof(struct sockaddr_storage)) ==
-               0;
+           (a->len == 0 ||
+            memcmp(a->data, b->data,
+                   a->len * sizeof(struct sockaddr_storage)) == 0);
 }
 
 static void free_list(void *list)
