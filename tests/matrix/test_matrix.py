@@ -105,6 +105,7 @@ def test_32_bits():
         family="x86", cpu="i686", endian="little",
         # This machine runs them, given a loader and the libraries.
         wrapper="", link=", '-Wl,--dynamic-linker=ROOT/lib/ld-linux.so.2', "
+        "'-Wl,--disable-new-dtags', "  # so that they find their own
         "'-Wl,-rpath,ROOT/lib/i386-linux-gnu:ROOT/usr/lib/i386-linux-gnu'")
     meson_test(directory, "unit", "rules", "packet", factor="2")
 
