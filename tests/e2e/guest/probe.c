@@ -16,7 +16,7 @@
 
 #include "probe.h"
 
-int probe_limit_ms = 10000;
+int probe_limit_ms = 20000;
 
 /* ---- verdict lines ---- */
 
