@@ -13,13 +13,17 @@ packages_build=(gcc libc6-dev meson ninja-build pkg-config libglib2.0-dev
 # To boot a guest on the distribution's QEMU. The libraries are nginx's.
 packages_guest=(qemu-system-x86 seabios ipxe-qemu python3 cpio
     libssl3 libpcre2-8-0 zlib1g libcrypt1)
-# To run every test.
+# To run every test. The last libraries are chrony's and PostgreSQL's.
 packages_test=(python3-pytest shellcheck
     clang clang-format-14 clang-tidy-14 cppcheck codespell mandoc man-db
     gcc-i686-linux-gnu gcc-s390x-linux-gnu qemu-user debootstrap
     abigail-tools binutils
-    slirp4netns socat netcat-openbsd vdens libvdeplug-slirp libslirp-helper iproute2 qemu-utils
-    dpkg-dev debhelper lintian)
+    slirp4netns socat netcat-openbsd vdens libvdeplug-slirp libslirp-helper
+    iproute2 qemu-utils
+    dpkg-dev debhelper lintian dnsmasq-base tzdata
+    libcap2 libgnutls30 libnettle8 libseccomp2 libgssapi-krb5-2 libicu72
+    libldap-2.5-0 liblz4-1 libpam0g libpq5 libstdc++6 libsystemd0 libxml2
+    libzstd1)
 
 # Fetched as .deb files and unpacked below .cache, never installed. The newer
 # QEMU needs no library that the distribution's does not.
@@ -109,6 +113,17 @@ prepare_newer_qemu() {
 # service on port 80, so that a missing one is unpacked privately instead.
 prepare_nginx() {
     [ -x /usr/sbin/nginx ] || unpack_once nginx "$(host_suite)" nginx
+}
+
+# The same for the time server, which would set the clock, and the database,
+# which would make a cluster.
+prepare_chrony() {
+    [ -x /usr/sbin/chronyd ] || unpack_once chrony "$(host_suite)" chrony
+}
+
+prepare_postgresql() {
+    compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null ||
+        unpack_once postgresql "$(host_suite)" postgresql-15
 }
 
 # The distribution's libslirp, whatever is installed here.
