@@ -29,6 +29,8 @@ QEMUS = {
     "qemu-newer": ([str(CACHE / "qemu-newer/usr/bin/qemu-system-x86_64"),
                     *FIRMWARE], {"QEMU_MODULE_DIR": "/nonexistent"}),
 }
+# Only for the cases that name it.
+PATCHED = "qemu-patched"
 
 
 def interrupted(_signal, _frame):
@@ -75,9 +77,21 @@ def image() -> pathlib.Path:
         [HERE / "guest/build"], text=True).strip())
 
 
+def command_of(name) -> tuple[list[str], dict[str, str]]:
+    """Command and environment of one of the QEMUs, without a library."""
+    if name == PATCHED:
+        command, own_env = [os.environ["SLIRP_REDIRECT_QEMU"]], {}
+    else:
+        command, own_env = QEMUS[name]
+    env = {key: value for key, value in os.environ.items()
+           if not key.startswith("SLIRP_REDIRECT")
+           and key != "LD_LIBRARY_PATH"}
+    return command, dict(env, **own_env)
+
+
 @pytest.fixture(params=QEMUS)
 def qemu(request) -> str:
-    program = QEMUS[request.param][0][0]
+    program = command_of(request.param)[0][0]
     if "/" in program and not os.access(program, os.X_OK):
         pytest.fail(f"{program} is missing: run ./test e2e")
     return request.param
@@ -97,11 +111,7 @@ def guest(qemu, dropin, image, tmp_path, request):
         scratch = tmp_path / f"guest{count}"
         scratch.mkdir()
         count += 1
-        command, own_env = QEMUS[qemu]
-        full_env = {key: value for key, value in os.environ.items()
-                    if not key.startswith("SLIRP_REDIRECT")
-                    and key != "LD_LIBRARY_PATH"}
-        full_env.update(own_env)
+        command, full_env = command_of(qemu)
         full_env.update(env or {})
         if launcher:
             command = [request.getfixturevalue("launcher"), "run"] + command
@@ -130,12 +140,14 @@ def guest(qemu, dropin, image, tmp_path, request):
 @pytest.fixture
 def redirected(guest):
     """redirected(VIA, RULES, options=...): a guest whose rules come by the
-    environment, the carrier in dnssearch=, or the launcher's redirect=. For
+    environment, the carrier in dnssearch=, the launcher's redirect=, or the
+    option redirect= of the patched QEMU. For
     several interfaces RULES is a list of lists, OPTIONS a list."""
     def start(via, rules, options="", **kwargs):
         per_netdev = rules if isinstance(rules[0], list) else [rules]
         options = [options] if isinstance(options, str) else options
-        key = {"carrier": "dnssearch=redirect=", "launcher": "redirect="}
+        key = {"carrier": "dnssearch=redirect=", "launcher": "redirect=",
+               "option": "redirect="}
         netdevs = list(options)
         if via == "environment":
             assert len(per_netdev) == 1
