@@ -33,8 +33,11 @@ def spawn(program, args, env, **kwargs):
 def refuse(program, args, env):
     process, monitor = spawn(program, args, env, text=True,
                              stderr=subprocess.PIPE)
-    with monitor:
-        _, message = process.communicate(timeout=LIMIT_S)
+    with monitor, process:
+        try:
+            _, message = process.communicate(timeout=LIMIT_S)
+        finally:
+            process.kill()
         assert process.returncode == 1, (process.returncode, message)
         # Not even the monitor spoke, let alone a guest.
         assert b"QMP" not in monitor.recv(4096)

@@ -62,7 +62,6 @@ def test_applies_without_fuzz(files):
                               capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout
         assert "fuzz" not in done.stdout
-    assert not list(files.rglob("*.orig")) + list(files.rglob("*.rej"))
 
 
 @pytest.mark.parametrize("release", RELEASES)
