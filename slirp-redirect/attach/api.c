@@ -43,7 +43,7 @@ int slirp_add_redirect(Slirp *slirp, const char *rule, char **errmsg)
     }
     parsed = rule_parse(rule, &pos, diags);
     if (parsed != NULL) {
-        id = redirect_add(instance, parsed, diags);
+        id = redirect_add(instance, parsed, instance->n_own, diags);
     }
     report(diags, errmsg);
     if (id < 0) {

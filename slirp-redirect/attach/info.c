@@ -2,49 +2,45 @@
 /* The redirect section of slirp_connection_info(): rules, counters, flows. */
 #include "attach/instance.h"
 
-#include <sys/un.h>
+#include "control/endpoint.h"
 
-/* address:port, [address]:port or unix:path, into a new string. */
-static char *endpoint(const struct sockaddr_storage *ss)
+/* How long ago, to the second. */
+static char *last_hit(const TableCounters *c)
 {
-    char text[IPADDR_STRLEN];
-    uint16_t port;
-    IpAddr addr;
+    if (c->last_hit_us == 0) {
+        return g_strdup("never");
+    }
+    return g_strdup_printf("%" G_GINT64_FORMAT " s ago",
+                           MAX(g_get_real_time() - c->last_hit_us, 0) /
+                               G_USEC_PER_SEC);
+}
 
-    if (ss->ss_family == AF_UNIX) {
-        return g_strdup_printf("unix:%s",
-                               ((const struct sockaddr_un *)ss)->sun_path);
-    }
-    if (ss->ss_family == 0) {
-        return g_strdup("-");
-    }
-    addr = ipaddr_from_sockaddr((const struct sockaddr *)ss, &port);
-    ipaddr_print(&addr, text);
-    return g_strdup_printf(addr.family == AF_INET6 ? "[%s]:%u" : "%s:%u", text,
-                           port);
+static void append_rule(GString *str, const TableEntry *entry)
+{
+    const TableCounters *c = &entry->counters;
+    g_autofree char *rule = rule_print_masked(entry->rule);
+    g_autofree char *hit = last_hit(c);
+
+    g_string_append_printf(str,
+                           "  %4d %10" G_GUINT64_FORMAT " %7" G_GUINT64_FORMAT
+                           " %7" G_GUINT64_FORMAT " %13" G_GUINT64_FORMAT
+                           " %13" G_GUINT64_FORMAT " %12s  %s\n",
+                           entry->id, c->flows, c->refused, c->failed,
+                           c->bytes_out, c->bytes_in, hit, rule);
 }
 
 static void append_rules(GString *str, const RedirectInstance *instance)
 {
     g_string_append(str, "  Redirects (the first match decides):\n"
                          "    ID      Flows Refused  Failed     "
-                         "Bytes out      Bytes in  Rule\n");
+                         "Bytes out      Bytes in     Last hit  Rule\n");
     for (unsigned i = 0; i < instance->entries->len; i++) {
-        const TableEntry *entry = g_ptr_array_index(instance->entries, i);
-        const TableCounters *c = &entry->counters;
-        g_autofree char *rule = rule_print_masked(entry->rule);
-
-        g_string_append_printf(str,
-                               "  %4d %10" G_GUINT64_FORMAT
-                               " %7" G_GUINT64_FORMAT " %7" G_GUINT64_FORMAT
-                               " %13" G_GUINT64_FORMAT " %13" G_GUINT64_FORMAT
-                               "  %s\n",
-                               entry->id, c->flows, c->refused, c->failed,
-                               c->bytes_out, c->bytes_in, rule);
+        append_rule(str, g_ptr_array_index(instance->entries, i));
     }
     if (instance->closed != NULL) {
         g_string_append_printf(
-            str, "  Everything is rejected, the configured rules are broken:\n%s\n",
+            str,
+            "  Everything is rejected, the configured rules are broken:\n%s\n",
             instance->closed);
     }
 }
@@ -53,9 +49,9 @@ static void append_flow(GString *str, const char *proto,
                         const struct socket *so)
 {
     const struct RedirectFlow *flow = so->so_redirect;
-    g_autofree char *guest = endpoint(&so->lhost.ss);
-    g_autofree char *asked = endpoint(&so->fhost.ss);
-    g_autofree char *target = endpoint(&flow->target);
+    g_autofree char *guest = endpoint_print(&so->lhost.ss);
+    g_autofree char *asked = endpoint_print(&so->fhost.ss);
+    g_autofree char *target = endpoint_print(&flow->target);
 
     g_string_append_printf(str, "  %4d %-5s %s > %s > %s\n", flow->entry->id,
                            proto, guest, asked, target);

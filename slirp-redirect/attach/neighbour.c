@@ -21,13 +21,23 @@ enum slirp_redirect_verdict slirp_redirect_echo(struct Slirp *slirp,
 {
     RedirectInstance *instance = redirect_instance(slirp);
     FlowKey key = { .proto = FLOW_ICMP };
+    struct sockaddr_storage lhost, fhost;
+    TableEntry *entry;
 
     if (instance->table == NULL) {
         return SLIRP_REDIRECT_NONE;
     }
     key.src = addr_of(src, af);
     key.dst = addr_of(dst, af);
-    return redirect_judge(table_lookup(instance->table, &key));
+    entry = table_lookup(instance->table, &key);
+    if (entry == NULL) {
+        return SLIRP_REDIRECT_NONE;
+    }
+    redirect_count_flow(entry);
+    ipaddr_to_sockaddr(&key.src, 0, &lhost);
+    ipaddr_to_sockaddr(&key.dst, 0, &fhost);
+    redirect_log_verdict(instance, entry, FLOW_ICMP, &lhost, &fhost);
+    return redirect_verdict(instance, entry, &key.dst);
 }
 
 /* A rule that names part of the network serves the addresses in it; one that

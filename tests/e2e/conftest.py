@@ -29,8 +29,6 @@ QEMUS = {
     "qemu-newer": ([str(CACHE / "qemu-newer/usr/bin/qemu-system-x86_64"),
                     *FIRMWARE], {"QEMU_MODULE_DIR": "/nonexistent"}),
 }
-# Only for the cases that name it.
-PATCHED = "qemu-patched"
 
 
 def interrupted(_signal, _frame):
@@ -78,11 +76,8 @@ def image() -> pathlib.Path:
 
 
 def command_of(name) -> tuple[list[str], dict[str, str]]:
-    """Command and environment of one of the QEMUs, without a library."""
-    if name == PATCHED:
-        command, own_env = [os.environ["SLIRP_REDIRECT_QEMU"]], {}
-    else:
-        command, own_env = QEMUS[name]
+    """Command and environment of one of the QEMUs, without our library."""
+    command, own_env = QEMUS[name]
     env = {key: value for key, value in os.environ.items()
            if not key.startswith("SLIRP_REDIRECT")
            and key != "LD_LIBRARY_PATH"}
@@ -91,7 +86,7 @@ def command_of(name) -> tuple[list[str], dict[str, str]]:
 
 @pytest.fixture(params=QEMUS)
 def qemu(request) -> str:
-    program = command_of(request.param)[0][0]
+    program = QEMUS[request.param][0][0]
     if "/" in program and not os.access(program, os.X_OK):
         pytest.fail(f"{program} is missing: run ./test e2e")
     return request.param
@@ -141,8 +136,8 @@ def guest(qemu, dropin, image, tmp_path, request):
 def redirected(guest):
     """redirected(VIA, RULES, options=...): a guest whose rules come by the
     environment, the carrier in dnssearch=, the launcher's redirect=, or the
-    option redirect= of the patched QEMU. For
-    several interfaces RULES is a list of lists, OPTIONS a list."""
+    redirect= of a QEMU that has that option. For several interfaces RULES is
+    a list of lists, OPTIONS a list."""
     def start(via, rules, options="", **kwargs):
         per_netdev = rules if isinstance(rules[0], list) else [rules]
         options = [options] if isinstance(options, str) else options

@@ -206,8 +206,8 @@ class Upper(Peer):
 class UdpPeer:
     """Answers each datagram by `answer(data)`, from the socket it came to."""
 
-    def __init__(self, host: str = IPV4):
-        self.sock = listen(host, socket.SOCK_DGRAM)
+    def __init__(self, host: str = IPV4, port: int = 0):
+        self.sock = listen(host, socket.SOCK_DGRAM, port)
         self.port = self.sock.getsockname()[1]
         self.sources: list[tuple[str, int]] = []
         self.wake, self.stop = socket.socketpair()
@@ -247,9 +247,9 @@ class UdpEcho(UdpPeer):
 class NameServer(UdpPeer):
     """A DNS server that knows one IPv4 address for every name."""
 
-    def __init__(self, address: str, host: str = IPV4):
+    def __init__(self, address: str, host: str = IPV4, port: int = 0):
         self.address = socket.inet_aton(address)
-        super().__init__(host)
+        super().__init__(host, port)
 
     def answer(self, data: bytes) -> bytes:
         end = data.index(0, 12) + 5  # the name's root label, type, class

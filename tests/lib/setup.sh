@@ -14,11 +14,15 @@ packages_build=(gcc libc6-dev meson ninja-build pkg-config libglib2.0-dev
 packages_guest=(qemu-system-x86 seabios ipxe-qemu python3 cpio
     libssl3 libpcre2-8-0 zlib1g libcrypt1)
 # To run every test.
-packages_test=(python3-pytest shellcheck)
-# To build QEMU and to test what it says.
-packages_qemu=(libglib2.0-dev zlib1g-dev libseccomp-dev ninja-build
-    pkg-config python3-venv meson xz-utils patch perl binutils libxml2-utils
-    qemu-utils ccache)
+packages_test=(python3-pytest shellcheck
+    clang clang-format-14 clang-tidy-14 cppcheck codespell mandoc man-db
+    gcc-i686-linux-gnu gcc-s390x-linux-gnu qemu-user debootstrap
+    abigail-tools binutils
+    slirp4netns vdens libvdeplug-slirp libslirp-helper iproute2 qemu-utils
+    dpkg-dev debhelper lintian)
+# To build QEMU, and to ask it.
+packages_qemu=(zlib1g-dev libseccomp-dev python3-venv xz-utils perl ccache
+    libxml2-utils)
 
 # Fetched as .deb files and unpacked below .cache, never installed. The newer
 # QEMU needs no library that the distribution's does not.
@@ -110,6 +114,11 @@ prepare_nginx() {
     [ -x /usr/sbin/nginx ] || unpack_once nginx "$(host_suite)" nginx
 }
 
+# The distribution's libslirp, whatever is installed here.
+prepare_distribution() {
+    unpack_once libslirp-distribution "$(host_suite)" libslirp0
+}
+
 prepare_guest() {
     "$root/tests/e2e/guest/build" >/dev/null
 }
@@ -158,10 +167,9 @@ build_qemu() {
 
 # prepare_qemu BUILD: QEMU with our patches, against the library of that build
 # directory and, for comparisons, against the distribution's. Sets
-# library_pc and stock_pc to the directories of the two slirp.pc, and exports
-# SLIRP_REDIRECT_QEMU, the program.
+# library_pc and stock_pc to the directories of the two slirp.pc.
 prepare_qemu() {
-    local patched staged=$cache/library.staged
+    local staged=$cache/library.staged
     rm -rf "$staged"
     meson install -C "$1" --no-rebuild --destdir "$staged" \
         >"$cache/install.log" || return 1
@@ -174,9 +182,8 @@ prepare_qemu() {
     library_pc=$(dirname "$(find "$cache/library" -name slirp.pc)")
     stock_pc=$(dirname "$(find "$cache/library-stock" -name slirp.pc)")
     say "building QEMU 10.0 with our patches, compiling them in 7.2 and 10.2"
-    patched=$(build_qemu "$library_pc" binary 10.0) &&
+    build_qemu "$library_pc" binary 10.0 >/dev/null &&
         build_qemu "$stock_pc" binary 10.0 >/dev/null || return 1
-    export SLIRP_REDIRECT_QEMU=$patched/qemu-system-x86_64
     # The cases tell if one of these is missing.
     build_qemu "$library_pc" compile 7.2 >/dev/null || :
     build_qemu "$library_pc" compile 10.2 >/dev/null || :

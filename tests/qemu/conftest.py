@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Fixtures of the cases about QEMU's own redirect=: builds, bare machines.
+"""Fixtures of the cases about QEMU's own redirect=: builds, bare machines,
+and guests.
 
 Environment: SLIRP_REDIRECT_LIBRARY is the directory of the slirp.pc of the
 library to test, SLIRP_REDIRECT_STOCK that of the distribution's.
 """
 
 import contextlib
+import importlib.util
 import os
 import pathlib
 import subprocess
@@ -17,21 +19,33 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/e2e"))
 
 import machine  # noqa: E402
-import netns  # noqa: E402
 
-BUILD = ROOT / "patches/qemu-build"
+QEMU_BUILD = ROOT / "patches/qemu-build"
 RELEASES = ["7.2", "10.0", "10.2"]
 
 
-def pytest_configure(config):
-    if not config.option.collectonly:
-        netns.isolate()
+def load_guests():
+    """The fixtures of the end-to-end cases, whose file has our name."""
+    spec = importlib.util.spec_from_file_location(
+        "guests", ROOT / "tests/e2e/conftest.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["guests"] = module
+    spec.loader.exec_module(module)
+    return module
 
 
-def build(kind, release, variable):
+guests = load_guests()
+pytest_configure = guests.pytest_configure
+build, dropin, image, launcher = (guests.build, guests.dropin, guests.image,
+                                  guests.launcher)
+guest, redirected = guests.guest, guests.redirected
+peer, web, nginx = guests.peer, guests.web, guests.nginx
+
+
+def built(kind, release, variable):
     """What qemu-build made before, found again; a new one takes minutes."""
     done = subprocess.run(
-        [BUILD, "--slirp", os.environ[variable], kind, release],
+        [QEMU_BUILD, "--slirp", os.environ[variable], kind, release],
         capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return pathlib.Path(done.stdout.strip())
@@ -40,18 +54,25 @@ def build(kind, release, variable):
 @pytest.fixture(scope="session")
 def patched() -> pathlib.Path:
     """QEMU 10.0 against our library."""
-    return build("binary", "10.0", "SLIRP_REDIRECT_LIBRARY")
+    return built("binary", "10.0", "SLIRP_REDIRECT_LIBRARY")
 
 
 @pytest.fixture(scope="session")
 def unchanged() -> pathlib.Path:
     """The same patched sources, against the distribution's library."""
-    return build("binary", "10.0", "SLIRP_REDIRECT_STOCK")
+    return built("binary", "10.0", "SLIRP_REDIRECT_STOCK")
 
 
 @pytest.fixture(scope="session")
 def program(patched) -> str:
     return str(patched / "qemu-system-x86_64")
+
+
+@pytest.fixture
+def qemu(program) -> str:
+    """For the guests' fixtures: the one QEMU they run in here."""
+    guests.QEMUS["qemu-patched"] = ([program], {})
+    return "qemu-patched"
 
 
 @pytest.fixture(scope="session")

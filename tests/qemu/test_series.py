@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from conftest import RELEASES, ROOT, build
+from conftest import RELEASES, ROOT, built
 
 PATCHES = ROOT / "patches/qemu"
 SERIES = [PATCHES / name
@@ -69,7 +69,7 @@ def test_each_patch_builds(release):
     """On top of Debian's series; net/slirp.c, QAPI, options, monitors."""
     orig(release)
     kind = "binary" if release == "10.0" else "compile"
-    log = build(kind, release, "SLIRP_REDIRECT_LIBRARY") / "log"
+    log = built(kind, release, "SLIRP_REDIRECT_LIBRARY") / "log"
     text = log.read_text()
     found = [text.index(f"{patch.name}\n") for patch in SERIES]
     assert found == sorted(found)
