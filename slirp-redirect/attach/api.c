@@ -52,6 +52,21 @@ int slirp_add_redirect(Slirp *slirp, const char *rule, char **errmsg)
     return id;
 }
 
+int slirp_redirect_id(Slirp *slirp, const char *name)
+{
+    const GPtrArray *entries = redirect_instance(slirp)->entries;
+
+    for (unsigned i = 0; i < entries->len; i++) {
+        const TableEntry *entry = g_ptr_array_index(entries, i);
+
+        if (entry->rule->name != NULL && strcmp(entry->rule->name, name) == 0) {
+            return entry->id;
+        }
+    }
+    errno = ENOENT;
+    return -1;
+}
+
 int slirp_remove_redirect(Slirp *slirp, int id)
 {
     RedirectInstance *instance = redirect_instance(slirp);

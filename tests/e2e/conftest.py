@@ -75,6 +75,15 @@ def image() -> pathlib.Path:
         [HERE / "guest/build"], text=True).strip())
 
 
+def command_of(name) -> tuple[list[str], dict[str, str]]:
+    """Command and environment of one of the QEMUs, without our library."""
+    command, own_env = QEMUS[name]
+    env = {key: value for key, value in os.environ.items()
+           if not key.startswith("SLIRP_REDIRECT")
+           and key != "LD_LIBRARY_PATH"}
+    return command, dict(env, **own_env)
+
+
 @pytest.fixture(scope="session", params=QEMUS)
 def qemu(request) -> str:
     program = QEMUS[request.param][0][0]
@@ -92,11 +101,7 @@ def guest(qemu, dropin, image, tmp_path_factory, request):
     def start(netdevs=("",), env=None, launcher=False, stock=False,
               kernel_args="", extra=()):
         scratch = tmp_path_factory.mktemp("guest")
-        command, own_env = QEMUS[qemu]
-        full_env = {key: value for key, value in os.environ.items()
-                    if not key.startswith("SLIRP_REDIRECT")
-                    and key != "LD_LIBRARY_PATH"}
-        full_env.update(own_env)
+        command, full_env = command_of(qemu)
         full_env.update(env or {})
         if launcher:
             command = [request.getfixturevalue("launcher"), "run"] + command
@@ -125,12 +130,14 @@ def guest(qemu, dropin, image, tmp_path_factory, request):
 @pytest.fixture(scope="session")
 def redirected(guest):
     """redirected(VIA, RULES, options=...): a guest whose rules come by the
-    environment, the carrier in dnssearch=, or the launcher's redirect=. For
-    several interfaces RULES is a list of lists, OPTIONS a list."""
+    environment, the carrier in dnssearch=, the launcher's redirect=, or the
+    redirect= of a QEMU that has that option. For several interfaces RULES is
+    a list of lists, OPTIONS a list."""
     def start(via, rules, options="", **kwargs):
         per_netdev = rules if isinstance(rules[0], list) else [rules]
         options = [options] if isinstance(options, str) else options
-        key = {"carrier": "dnssearch=redirect=", "launcher": "redirect="}
+        key = {"carrier": "dnssearch=redirect=", "launcher": "redirect=",
+               "option": "redirect="}
         netdevs = list(options)
         if via == "environment":  # the same rules for all
             assert len(per_netdev) == 1

@@ -105,6 +105,7 @@ class Monitor:
     def __init__(self, sock: socket.socket):
         self.channel = LineChannel(sock)
         self.ready = False
+        self.events: list[dict] = []  # not asked for yet
 
     def _call(self, command: str, arguments: dict) -> object:
         self.channel.send(json.dumps(
@@ -115,6 +116,13 @@ class Monitor:
                 raise GuestError(f"{command}: {answer['error']['desc']}")
             if "return" in answer:
                 return answer["return"]
+            self.events.append(answer)
+
+    def event(self, limit_s: float) -> dict:
+        """The next event, of those that came during calls first."""
+        if self.events:
+            return self.events.pop(0)
+        return json.loads(self.channel.receive(limit_s))
 
     def call(self, command: str, **arguments: object) -> object:
         if not self.ready:
