@@ -70,6 +70,7 @@ def test_cppcheck():
     clean("cppcheck", "--quiet", "--error-exitcode=1", "--std=c11",
           "--enable=warning,performance,portability", "--inline-suppr",
           "--max-configs=1", "--library=gtk", "-j2", "-I.", "-Islirp-redirect",
+          "-Itests/packet",
           f"--suppressions-list={HERE / 'cppcheck.supp'}",
           "slirp-redirect", "tests")
 
