@@ -231,6 +231,7 @@ static int start_connect(struct RedirectFlow *flow, struct socket *so)
         return connect_errno(target, err);
     }
     so->s = s;
+    slirp_socket_touch(so);
     so->slirp->cb->register_poll_fd(s, so->slirp->opaque);
     return 0;
 }
@@ -287,6 +288,7 @@ int slirp_redirect_connect_next(struct socket *so, int err)
         return err;
     }
     if (so->s != -1) {
+        slirp_socket_forget(so);
         so->slirp->cb->unregister_poll_fd(so->s, so->slirp->opaque);
         closesocket(so->s);
         so->s = -1;

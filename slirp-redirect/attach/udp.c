@@ -210,7 +210,7 @@ static struct socket *flow_socket_new(RedirectInstance *instance,
     }
     so->so_expire = curtime + SO_EXPIRE;
     so->so_state = SS_ISFCONNECTED;
-    slirp_insque(so, &so->slirp->udb);
+    slirp_socket_insert(so, &so->slirp->udb);
     so->slirp->cb->register_poll_fd(so->s, so->slirp->opaque);
     g_hash_table_insert(instance->udp, &flow->tuple, flow);
     return so;
@@ -261,6 +261,7 @@ slirp_redirect_datagram(struct Slirp *slirp,
     tuple = tuple_of(lhost, fhost);
     *so = current_socket(instance, &tuple);
     if (*so != NULL) {
+        slirp_socket_touch(*so);
         return SLIRP_REDIRECT_TARGET;
     }
     if (is_hostfwd_reply(instance, lhost, &tuple)) {
