@@ -272,19 +272,27 @@ void slirp_sbuf_need(Slirp *slirp, struct sbuf *sb)
 {
     Buffers none = { 0 };
 
-    if (sb->sb_data == NULL) {
-        sb->sb_data = buffers_get(slirp ? &slirp->sockets->buffers : &none,
-                                  sb->sb_datalen);
-        sb->sb_wptr = sb->sb_rptr = sb->sb_data;
+    if (sb->sb_data != NULL) {
+        return;
     }
+    if (slirp != NULL) {
+        sb->sb_data = buffers_get(&slirp->sockets->buffers, sb->sb_datalen);
+    } else {
+        sb->sb_data = buffers_get(&none, sb->sb_datalen);
+        memset(sb->sb_data, 0, sb->sb_datalen);
+    }
+    sb->sb_wptr = sb->sb_rptr = sb->sb_data;
 }
 
 void slirp_sbuf_release(Slirp *slirp, struct sbuf *sb)
 {
+    int err = errno;
+
     if (sb->sb_cc == 0 && sb->sb_data != NULL) {
         buffers_put(&slirp->sockets->buffers, sb->sb_data, sb->sb_datalen);
         sb->sb_data = sb->sb_wptr = sb->sb_rptr = NULL;
     }
+    errno = err;
 }
 
 /* ---- time-outs ---- */

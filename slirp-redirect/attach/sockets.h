@@ -73,9 +73,10 @@ struct socket *slirp_socket_lookup(struct socket *head,
 
 /* ---- buffers ---- */
 
-/* Gives the buffer its memory, if it has none. slirp may be NULL. */
+/* Gives the buffer its memory, if it has none. Without slirp, for the saved
+ * state, it is all zero. */
 void slirp_sbuf_need(struct Slirp *slirp, struct sbuf *sb);
-/* Takes the memory of an empty buffer back. */
+/* Takes the memory of an empty buffer back; errno stays. */
 void slirp_sbuf_release(struct Slirp *slirp, struct sbuf *sb);
 
 /* ---- TCP timers: tcp-timers.c ---- */
