@@ -41,6 +41,8 @@ enum slirp_redirect_verdict {
 const char **slirp_redirect_new(struct Slirp *slirp, const char **names);
 /* Called by slirp_cleanup() when all sockets are gone. */
 void slirp_redirect_cleanup(struct Slirp *slirp);
+/* True if the instance has rules, so that restrict leaves a way out. */
+bool slirp_redirect_active(const struct Slirp *slirp);
 /* Called at the end of slirp_pollfds_fill(): may shorten *timeout (ms) and add
  * descriptors of its own with the application's callback. */
 void slirp_redirect_fill(struct Slirp *slirp, uint32_t *timeout,
@@ -87,6 +89,9 @@ void slirp_redirect_connected(struct socket *so);
 /* Called by slirp_send() for a redirected socket, as send(2). */
 ssize_t slirp_redirect_send(struct socket *so, const void *buf, size_t len,
                             int flags);
+
+/* Called for each handshake: the initial sequence number towards the guest. */
+uint32_t slirp_redirect_iss(struct socket *so);
 
 /* ---- UDP (udp.c, udp6.c, socket.c) ---- */
 

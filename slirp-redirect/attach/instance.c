@@ -315,6 +315,11 @@ const char **slirp_redirect_new(struct Slirp *slirp, const char **names)
     return names;
 }
 
+bool slirp_redirect_active(const struct Slirp *slirp)
+{
+    return redirect_instance(slirp)->table != NULL;
+}
+
 void slirp_redirect_cleanup(struct Slirp *slirp)
 {
     RedirectInstance *instance = slirp->redirect;

@@ -74,7 +74,7 @@ static void read_clock(SlirpSockets *self)
     Slirp *slirp = self->slirp;
 
     self->now_ms = slirp->cb->clock_get_ns(slirp->opaque) / 1000000;
-    curtime = self->now_ms;
+    curtime = slirp->curtime = self->now_ms;
 }
 
 void slirp_sockets_new(Slirp *slirp)
@@ -307,13 +307,16 @@ static uint64_t at_clock(const SlirpSockets *self, uint32_t at)
 
 static uint64_t deadline(const SlirpSockets *self, const struct socket *so)
 {
+    uint64_t first = TIMER_NEVER;
     uint32_t at;
 
-    if (so->so_tcpcb != NULL) {
-        return tcp_next_timer(so->so_tcpcb, &at) ? at_clock(self, at) :
-                                                   TIMER_NEVER;
+    if (so->so_expire != 0) {
+        first = at_clock(self, so->so_expire);
     }
-    return so->so_expire != 0 ? at_clock(self, so->so_expire) : TIMER_NEVER;
+    if (so->so_tcpcb != NULL && tcp_next_timer(so->so_tcpcb, &at)) {
+        first = MIN(first, at_clock(self, at));
+    }
+    return first;
 }
 
 static void set_timer(SlirpSockets *self, struct socket *so, uint64_t at_ms)

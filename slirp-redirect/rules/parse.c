@@ -155,7 +155,7 @@ static bool fit_multicast(Parser *p)
 
 static bool parse_parts(Parser *p)
 {
-    bool options_ok;
+    bool options_ok, fits;
 
     if (!check_length(p) || (!is_command(p) && !check_bytes(p)) || !cut(p) ||
         !check_dash_range(p)) {
@@ -167,8 +167,11 @@ static bool parse_parts(Parser *p)
     if (!p->match_ok || !p->target_ok) {
         return false;
     }
-    return (fit_target_ports(p) & fit_proxy_protocol(p) & fit_multicast(p)) &&
-           options_ok;
+    /* Each has something to say of its own. */
+    fits = fit_target_ports(p);
+    fits &= fit_proxy_protocol(p);
+    fits &= fit_multicast(p);
+    return fits && options_ok;
 }
 
 Rule *rule_parse_span(Span text, const RulePos *pos, RuleDiags *diags)

@@ -64,12 +64,14 @@ static bool parse_password(Parser *p, Span s)
 static bool parse_credentials(Parser *p, Span s)
 {
     size_t colon = span_find(s, ':');
+    bool ok;
 
     if (colon == SPAN_NONE) {
         return parse_error(p, s, "a password is missing: `USER:PASSWORD@`");
     }
-    return parse_user(p, span_head(s, colon)) &
-           parse_password(p, span_tail(s, colon + 1));
+    ok = parse_user(p, span_head(s, colon));
+    ok &= parse_password(p, span_tail(s, colon + 1));
+    return ok;
 }
 
 static bool portless_proxy(Parser *p, Span s)

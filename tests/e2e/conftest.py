@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import os
 import pathlib
+import signal
 import subprocess
 
 import pytest
@@ -30,7 +31,14 @@ QEMUS = {
 }
 
 
+def interrupted(_signal, _frame):
+    raise KeyboardInterrupt
+
+
 def pytest_configure(config):
+    # Asked to end, or left alone, the fixtures still tidy up.
+    signal.signal(signal.SIGTERM, interrupted)
+    vm.die_with_parent(signal.SIGTERM)
     if not config.option.collectonly:
         netns.isolate()
 

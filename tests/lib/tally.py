@@ -23,12 +23,15 @@ class Runner:
         self.passed = 0
         self.failed: list[str] = []
         self.skipped: list[str] = []
-        xml = status_file.with_suffix(".xml")
-        if xml.is_file():
-            self.read_junit(xml)
+        self.bad: dict[str, str] = {}  # Meson's tests, until a case tells
         log = status_file.with_suffix(".json")
         if log.is_file():
             self.read_meson(log)
+        xml = status_file.with_suffix(".xml")
+        if xml.is_file():
+            self.read_junit(xml)
+        self.failed += [f"{name} ({result})"
+                        for name, result in self.bad.items()]
         if int(status_file.read_text()) != 0 and not self.failed:
             self.failed.append("the runner itself (see its output above)")
 
@@ -41,11 +44,16 @@ class Runner:
             self.failed.append(f"{path.name} cannot be read")
 
     def add_case(self, case: ElementTree.Element) -> None:
-        name = " ".join(filter(None, [case.get("classname"),
-                                      case.get("name")]))
+        group, title = case.get("classname", ""), case.get("name", "")
+        name = f"{group} {title}".strip()
         kinds = {child.tag for child in case}
+        # Meson: PROJECT.TEST and SUBTEST, or PROJECT and TEST.
+        test = group.partition(".")[2] or title
         if kinds & {"failure", "error"}:
             self.failed.append(name)
+            self.bad.pop(test, None)
+        elif test == title and test in self.bad:
+            pass  # timed out, for one
         elif "skipped" in kinds:
             child = case.find("skipped")
             reason = child.get("message", "") if child is not None else ""
@@ -56,13 +64,11 @@ class Runner:
     def read_meson(self, path: pathlib.Path) -> None:
         for line in path.read_text().splitlines():
             test = json.loads(line)
-            if test["result"] in GOOD:
-                continue
-            if not any(test["name"] in name for name in self.failed):
-                self.failed.append(f"{test['name']} ({test['result']})")
+            if test["result"] not in GOOD:
+                self.bad[test["name"]] = test["result"]
 
     def show(self) -> None:
-        print(f"{self.name:<12}{self.passed:>6} passed"
+        print(f"{self.name:<18}{self.passed:>6} passed"
               f"{len(self.failed):>6} failed{len(self.skipped):>6} skipped")
         for word, names in (("FAILED", self.failed),
                             ("skipped", self.skipped)):

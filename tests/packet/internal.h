@@ -23,7 +23,6 @@ struct Net {
 struct Guest {
     Net *net;
     Slirp *slirp;
-    char *name;
     GuestConfig config;
     SlirpConfig slirp_config;
     SlirpCb callbacks;
@@ -46,7 +45,6 @@ struct Guest {
     GHashTable *raw_ports; /* ports whose segments the test handles */
     uint16_t next_port;
     GPtrArray *fragments; /* of datagrams not yet complete */
-    FILE *pcap;
 };
 
 /* net.c */

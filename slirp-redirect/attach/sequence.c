@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Initial sequence numbers that nobody can guess (RFC 6528). */
+#include "attach/instance.h"
+
+#include "engine/siphash.h"
+
+/* Nanoseconds for each step of the clock part (RFC 9293, section 3.4.1). */
+enum { STEP_NS = 4000 };
+
+uint32_t slirp_redirect_iss(struct socket *so)
+{
+    struct Slirp *slirp = so->slirp;
+    uint64_t now = (uint64_t)slirp->cb->clock_get_ns(slirp->opaque);
+    FlowTuple tuple;
+
+    memset(&tuple, 0, sizeof(tuple));
+    tuple.src = ipaddr_from_sockaddr(&so->lhost.sa, &tuple.src_port);
+    tuple.dst = ipaddr_from_sockaddr(&so->fhost.sa, &tuple.dst_port);
+    return (uint32_t)(siphash(siphash_process_key(), &tuple, sizeof(tuple)) +
+                      now / STEP_NS);
+}
