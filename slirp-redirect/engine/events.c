@@ -153,9 +153,11 @@ void events_forget(EventSet *set, EventSource *source)
 
 bool events_collect(EventSet *set)
 {
+    int count = epoll_wait(set->epfd, set->batch, BATCH, 0);
+
     set->next = 0;
-    set->count = MAX(epoll_wait(set->epfd, set->batch, BATCH, 0), 0);
-    return set->count > 0;
+    set->count = MAX(count, 0);
+    return count > 0;
 }
 
 static EventSource *find(const EventSet *set, uint64_t data)
