@@ -316,8 +316,7 @@ void slirp_connect_probe(struct socket *so)
     struct sockaddr_storage target;
     socklen_t len;
 
-    if (so->s < 0 || !connect_target(so, &target, &len) ||
-        !is_local(&target)) {
+    if (so->s < 0 || !connect_target(so, &target, &len) || !is_local(&target)) {
         return;
     }
     /* Asking again tells how the first attempt went. */

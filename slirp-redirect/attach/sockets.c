@@ -11,12 +11,12 @@
 #include "engine/siphash.h"
 
 enum {
-    LISTS = 3, /* TCP, UDP, ICMP */
-    READY_MAX = 256, /* sockets checked in one turn */
-    RETRY_MS = 100, /* after the kernel refused to watch a socket */
-    CLASSIC_MS = 1000, /* as upstream: at least one turn in this time */
+    LISTS = 3,          /* TCP, UDP, ICMP */
+    READY_MAX = 256,    /* sockets checked in one turn */
+    RETRY_MS = 100,     /* after the kernel refused to watch a socket */
+    CLASSIC_MS = 1000,  /* as upstream: at least one turn in this time */
     FRAGMENTS_MS = 500, /* while fragments wait for the others */
-    QUEUED_MS = 1000, /* while frames wait for the guest's address */
+    QUEUED_MS = 1000,   /* while frames wait for the guest's address */
 };
 
 typedef struct Ready {
@@ -34,14 +34,18 @@ struct SlirpSockets {
 
     EventSet *events; /* NULL: classic */
     bool registered;
-    int poll_index; /* what add_poll() gave for the event set */
+    int poll_index;         /* what add_poll() gave for the event set */
     struct socket *filling; /* whose interest is being asked for */
-    unsigned wanted; /* its interest */
+    unsigned wanted;        /* its interest */
     Ready ready[READY_MAX];
     unsigned n_ready, next_ready;
 
+    struct socket *checking; /* classic: whose events are asked for */
+    SlirpGetREventsCb get_revents; /* classic: of the application */
+    void *opaque;
+
     uint64_t promised_ms; /* when the application will be back at last */
-    GThread *looping; /* its thread that polls */
+    GThread *looping;     /* its thread that polls */
 };
 
 typedef struct SlirpSockets SlirpSockets;
@@ -53,9 +57,9 @@ static struct socket *socket_of_timer(Timer *timer)
 
 static GQueue *queue_of(SlirpSockets *self, const struct socket *head)
 {
-    unsigned i = head == &self->slirp->tcb ? 0 :
-                 head == &self->slirp->udb ? 1 :
-                                             2;
+    unsigned i = head == &self->slirp->tcb   ? 0
+                 : head == &self->slirp->udb ? 1
+                                             : 2;
 
     return &self->touched[i];
 }
@@ -155,9 +159,9 @@ void slirp_socket_forget(struct socket *so)
 
 static FlowTable *table_of(SlirpSockets *self, const struct socket *head)
 {
-    return head == &self->slirp->tcb ? &self->tcp :
-           head == &self->slirp->udb ? &self->udp :
-                                       NULL;
+    return head == &self->slirp->tcb   ? &self->tcp
+           : head == &self->slirp->udb ? &self->udp
+                                       : NULL;
 }
 
 void slirp_socket_removed(struct socket *so)
@@ -244,9 +248,8 @@ void slirp_socket_index(struct socket *so)
 static bool same_end(const struct sockaddr_storage *a,
                      const struct sockaddr_storage *b)
 {
-    return b == NULL ||
-           sockaddr_equal((struct sockaddr_storage *)a,
-                          (struct sockaddr_storage *)b);
+    return b == NULL || sockaddr_equal((struct sockaddr_storage *)a,
+                                       (struct sockaddr_storage *)b);
 }
 
 struct socket *slirp_socket_lookup(struct socket *head,
@@ -342,8 +345,7 @@ static void timed_out(SlirpSockets *self, struct socket *so)
     slirp_socket_touch(so); /* sets the next time-out */
     if (so->so_tcpcb != NULL) {
         tcp_run_timers(so->so_tcpcb);
-    } else if (so->so_expire != 0 &&
-               (int32_t)(curtime - so->so_expire) >= 0) {
+    } else if (so->so_expire != 0 && (int32_t)(curtime - so->so_expire) >= 0) {
         detach(self, so);
     }
 }
@@ -379,9 +381,8 @@ static void fill_end_of_socket(SlirpSockets *self)
         return;
     }
     set_timer(self, so, deadline(self, so));
-    if (self->events != NULL &&
-        events_want(self->events, &so->so_node.source, so->s, self->wanted) <
-            0) {
+    if (self->events != NULL && events_want(self->events, &so->so_node.source,
+                                            so->s, self->wanted) < 0) {
         set_timer(self, so, self->now_ms + RETRY_MS);
     }
 }
@@ -528,6 +529,28 @@ static int get_ready(int index, void *opaque)
            (got & EVENT_HUP ? SLIRP_POLL_HUP : 0);
 }
 
+/* The application's answer; a socket with events is touched. */
+static int get_classic(int index, void *opaque)
+{
+    SlirpSockets *self = opaque;
+    int revents = self->get_revents(index, self->opaque);
+
+    if (revents != 0) {
+        slirp_socket_touch(self->checking);
+    }
+    return revents;
+}
+
+static bool poll_classic(SlirpSockets *self, int select_error,
+                         SlirpGetREventsCb *get_revents, void **opaque)
+{
+    self->get_revents = *get_revents;
+    self->opaque = *opaque;
+    *get_revents = get_classic;
+    *opaque = self;
+    return !select_error;
+}
+
 static void collect(SlirpSockets *self)
 {
     EventSource *source;
@@ -539,9 +562,8 @@ static void collect(SlirpSockets *self)
     }
     while (self->n_ready < READY_MAX &&
            (source = events_take(self->events, &got)) != NULL) {
-        self->ready[self->n_ready++] = (Ready){
-            container_of(source, struct socket, so_node.source), got
-        };
+        self->ready[self->n_ready++] =
+            (Ready){ container_of(source, struct socket, so_node.source), got };
     }
 }
 
@@ -552,7 +574,7 @@ bool slirp_sockets_poll(Slirp *slirp, int select_error,
 
     run_timers(self);
     if (self->events == NULL) {
-        return !select_error;
+        return poll_classic(self, select_error, get_revents, opaque);
     }
     /* If poll() failed, or was not called, the event set still knows. */
     if (!select_error && self->poll_index >= 0 &&
@@ -588,7 +610,7 @@ struct socket *slirp_sockets_first_ready(struct socket *head)
     SlirpSockets *self = head->slirp->sockets;
 
     if (self->events == NULL) {
-        return head->so_next;
+        return self->checking = head->so_next;
     }
     self->next_ready = 0;
     return next_ready(self, head);
@@ -599,5 +621,8 @@ struct socket *slirp_sockets_next_ready(struct socket *head,
 {
     SlirpSockets *self = head->slirp->sockets;
 
-    return self->events == NULL ? after : next_ready(self, head);
+    if (self->events == NULL) {
+        return self->checking = after;
+    }
+    return next_ready(self, head);
 }

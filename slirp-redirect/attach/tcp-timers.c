@@ -25,8 +25,7 @@ bool tcp_next_timer(const struct tcpcb *tp, uint32_t *at)
     bool any = false;
 
     for (int i = 0; i < TIMERS; i++) {
-        if (is_set(tp, i) &&
-            (!any || (int32_t)(tp->t_due[i] - *at) < 0)) {
+        if (is_set(tp, i) && (!any || (int32_t)(tp->t_due[i] - *at) < 0)) {
             *at = tp->t_due[i];
             any = true;
         }

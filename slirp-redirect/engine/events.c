@@ -134,8 +134,7 @@ int events_want(EventSet *set, EventSource *source, int fd, unsigned wanted)
     if ((wanted & ~source->armed) == 0) {
         return 0;
     }
-    return source->serial == 0 ? arm_new(set, source, fd) :
-                                 rearm(set, source);
+    return source->serial == 0 ? arm_new(set, source, fd) : rearm(set, source);
 }
 
 void events_forget(EventSet *set, EventSource *source)

@@ -33,7 +33,7 @@ enum {
 /* A member of what it belongs to; all zero is a source outside of the set. */
 typedef struct EventSource {
     int fd;
-    uint32_t serial; /* 0 = not in the set */
+    uint32_t serial;       /* 0 = not in the set */
     uint8_t wanted, armed; /* armed: what the kernel was told */
 } EventSource;
 

@@ -31,11 +31,11 @@
 #include <unistd.h>
 
 enum {
-    PORT_ECHO = 7001, /* bytes come back */
-    PORT_SINK = 7002, /* bytes are counted; the count answers the FIN */
-    PORT_SOURCE = 7003, /* bytes without end */
-    PORT_CRR = 7004, /* one request, one response, then FIN */
-    PORT_USINK = 7005, /* a "?" is answered with the number of datagrams */
+    PORT_ECHO = 7001,    /* bytes come back */
+    PORT_SINK = 7002,    /* bytes are counted; the count answers the FIN */
+    PORT_SOURCE = 7003,  /* bytes without end */
+    PORT_CRR = 7004,     /* one request, one response, then FIN */
+    PORT_USINK = 7005,   /* a "?" is answered with the number of datagrams */
     PORT_USOURCE = 7006, /* a datagram "SECONDS SIZE" starts a flood */
     CHUNK = 256 * 1024,
     RESPONSE = 128,
@@ -94,7 +94,6 @@ static int listener(int port, int type)
     }
     return s;
 }
-
 
 typedef struct Client {
     int fd, port;
@@ -167,8 +166,7 @@ static void flood(int s, const struct sockaddr_in *to, double seconds,
 
     while (now() < end) {
         for (int i = 0; i < 64; i++) {
-            sendto(s, chunk, size, 0, (const struct sockaddr *)to,
-                   sizeof(*to));
+            sendto(s, chunk, size, 0, (const struct sockaddr *)to, sizeof(*to));
         }
     }
 }
