@@ -2,7 +2,6 @@
 /* A redirected flow: its life, its targets, and connecting over TCP. */
 #include "attach/instance.h"
 
-#include <fcntl.h>
 #include <sys/un.h>
 
 /* How long a unix target with a full backlog is left alone, in ms. */
@@ -22,7 +21,6 @@ struct RedirectFlow *redirect_flow_new(RedirectInstance *instance,
     flow->instance = instance;
     flow->entry = table_entry_ref(entry);
     flow->link.data = flow;
-    flow->generation = instance->generation;
     return flow;
 }
 
@@ -101,26 +99,51 @@ static socklen_t unix_address(const char *path, struct sockaddr_storage *ss)
     return offsetof(struct sockaddr_un, sun_path) + strlen(sun->sun_path) + 1;
 }
 
-/* The original address with another port; the virtual host's own addresses
- * mean what they mean without a rule. */
-static bool kept_address(const struct socket *so, uint16_t port,
-                         struct sockaddr_storage *ss, socklen_t *len)
+/* Addresses that mean this host, whatever they look like. */
+static bool is_own_loopback(const IpAddr *addr)
 {
-    *ss = so->fhost.ss;
+    static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+    static const uint8_t zeros[16];
+    IpAddr v4 = { .family = AF_INET };
+
+    if (addr->family == AF_INET6 &&
+        memcmp(addr->bytes, mapped, sizeof(mapped)) == 0) {
+        memcpy(v4.bytes, addr->bytes + sizeof(mapped), 4);
+        return is_own_loopback(&v4);
+    }
+    return ipaddr_is_loopback(addr) ||
+           memcmp(addr->bytes, zeros, sizeof(zeros)) == 0;
+}
+
+/* The original address with another port. The addresses of the virtual host
+ * and name server mean what they mean without a rule, and like there they are
+ * no way to the host's loopback if the application does not want that. */
+static bool kept_address(const struct socket *so, uint16_t port,
+                         struct sockaddr_storage *ss)
+{
+    uint16_t asked;
+    IpAddr addr =
+        ipaddr_from_sockaddr((const struct sockaddr *)&so->fhost.ss, &asked);
+
+    if (so->slirp->disable_host_loopback && is_own_loopback(&addr)) {
+        return false;
+    }
+    ipaddr_to_sockaddr(&addr, asked, ss);
     if (sotranslate_out((struct socket *)so, ss) < 0) {
         return false;
     }
-    *len = set_port(ss, port);
+    set_port(ss, port);
     return true;
 }
 
-bool redirect_next_target(struct RedirectFlow *flow, const struct socket *so,
-                          struct sockaddr_storage *ss, socklen_t *len)
+/* The target's nth address, or false. */
+static bool nth_target(const struct RedirectFlow *flow, const struct socket *so,
+                       unsigned nth, struct sockaddr_storage *ss,
+                       socklen_t *len)
 {
     const Target *target = &flow->entry->rule->target;
     const GArray *addrs = flow->entry->addrs;
     uint16_t port = rule_target_port(flow->entry->rule, asked_port(so));
-    unsigned nth = flow->tried++;
 
     memset(ss, 0, sizeof(*ss));
     switch (target->kind) {
@@ -133,13 +156,28 @@ bool redirect_next_target(struct RedirectFlow *flow, const struct socket *so,
         *len = set_port(ss, port);
         return true;
     case TARGET_KEEP:
-        return nth == 0 && kept_address(so, port, ss, len);
+        *len = sockaddr_size(&so->fhost.ss);
+        return nth == 0 && kept_address(so, port, ss);
     case TARGET_UNIX:
         *len = unix_address(target->path, ss);
         return nth == 0;
     default:
         return false;
     }
+}
+
+bool redirect_next_target(struct RedirectFlow *flow, const struct socket *so)
+{
+    struct sockaddr_storage ss;
+    socklen_t len;
+
+    if (!nth_target(flow, so, flow->tried, &ss, &len)) {
+        return false;
+    }
+    flow->tried++;
+    flow->target = ss;
+    flow->target_len = len;
+    return true;
 }
 
 /* Targets that are left after the current one, itself included. */
@@ -199,11 +237,49 @@ int redirect_socket(struct RedirectFlow *flow, int type,
 
 /* ---- connecting over TCP ---- */
 
-static int connect_errno(const struct sockaddr_storage *target, int err)
+int redirect_errno(const struct sockaddr_storage *target, int err)
 {
-    /* To the guest a unix socket that cannot be reached is a port that
-     * nobody listens on, whether it is missing, stale or forbidden. */
-    return target->ss_family == AF_UNIX ? ECONNREFUSED : err;
+    if (target->ss_family != AF_UNIX) {
+        return err;
+    }
+    switch (err) {
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+    case EMSGSIZE:
+    case EAGAIN:
+    case ETIMEDOUT: /* busy all the time */
+        return err;
+    default:
+        /* To the guest a unix socket that cannot be reached is a port that
+         * nobody listens on, whether it is missing, stale or forbidden. */
+        return ECONNREFUSED;
+    }
+}
+
+void redirect_watch(struct socket *so, int s)
+{
+    so->s = s;
+    /* What the application found out was about an earlier descriptor. */
+    so->pollfds_idx = -1;
+    slirp_socket_touch(so);
+    so->slirp->cb->register_poll_fd(s, so->slirp->opaque);
+}
+
+void redirect_unwatch(struct socket *so)
+{
+    if (so->s != -1) {
+        slirp_socket_forget(so);
+        so->slirp->cb->unregister_poll_fd(so->s, so->slirp->opaque);
+        closesocket(so->s);
+        so->s = -1;
+    }
+}
+
+void redirect_read_clock(struct Slirp *slirp)
+{
+    curtime = slirp->cb->clock_get_ns(slirp->opaque) / SCALE_MS;
 }
 
 static int start_connect(struct RedirectFlow *flow, struct socket *so)
@@ -215,8 +291,8 @@ static int start_connect(struct RedirectFlow *flow, struct socket *so)
     if (s < 0) {
         return errno;
     }
+    setsockopt(s, SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one));
     if (target->ss_family != AF_UNIX) {
-        setsockopt(s, SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one));
         slirp_socket_set_nodelay(s);
     }
     if (connect(s, (const struct sockaddr *)target, flow->target_len) < 0 &&
@@ -230,18 +306,16 @@ static int start_connect(struct RedirectFlow *flow, struct socket *so)
             flow->retry_at = curtime + RETRY_MS;
             return 0;
         }
-        return connect_errno(target, err);
+        return redirect_errno(target, err);
     }
-    so->s = s;
-    slirp_socket_touch(so);
-    so->slirp->cb->register_poll_fd(s, so->slirp->opaque);
+    redirect_watch(so, s);
     return 0;
 }
 
 /* Goes through the addresses not tried yet, from the errno of the last. */
 static int connect_any(struct RedirectFlow *flow, struct socket *so, int err)
 {
-    while (redirect_next_target(flow, so, &flow->target, &flow->target_len)) {
+    while (redirect_next_target(flow, so)) {
         err = start_connect(flow, so);
         if (err == 0) {
             flow->attempt_ends =
@@ -260,6 +334,7 @@ static void begin_connecting(struct RedirectFlow *flow, struct socket *so)
     if (timeout_s == 0) {
         timeout_s = RULE_TIMEOUT_DEFAULT_S;
     }
+    redirect_read_clock(so->slirp);
     flow->so = so;
     flow->flow_ends = curtime + timeout_s * 1000;
     flow->connecting = true;
@@ -289,13 +364,8 @@ int slirp_redirect_connect_next(struct socket *so, int err)
     if (flow == NULL) {
         return err;
     }
-    if (so->s != -1) {
-        slirp_socket_forget(so);
-        so->slirp->cb->unregister_poll_fd(so->s, so->slirp->opaque);
-        closesocket(so->s);
-        so->s = -1;
-    }
-    return connect_any(flow, so, connect_errno(&flow->target, err));
+    redirect_unwatch(so);
+    return connect_any(flow, so, redirect_errno(&flow->target, err));
 }
 
 static bool connect_target(struct socket *so, struct sockaddr_storage *ss,
@@ -345,14 +415,33 @@ static void try_again(struct RedirectFlow *flow)
     }
 }
 
+/* The loop may have stood still: what has happened meanwhile comes before any
+ * time-out. */
+static bool has_outcome(const struct socket *so)
+{
+    GPollFD fd = { .fd = so->s, .events = G_IO_OUT };
+
+    return so->s != -1 && g_poll(&fd, 1, 0) > 0;
+}
+
+static void time_out(struct RedirectFlow *flow)
+{
+    if (has_outcome(flow->so)) {
+        flow->so->pollfds_idx = -1; /* the outcome, not to be taken twice */
+        tcp_fconnect_done(flow->so);
+        return;
+    }
+    if (passed(flow->flow_ends)) {
+        flow->tried = UINT_MAX; /* no other address has any time left */
+    }
+    tcp_fconnect_failed(flow->so, ETIMEDOUT);
+}
+
 /* One connecting flow at a tick of the clock. */
 static void check_connecting(struct RedirectFlow *flow)
 {
-    if (passed(flow->flow_ends)) {
-        flow->tried = G_MAXINT; /* no other address has any time left */
-        tcp_fconnect_failed(flow->so, ETIMEDOUT);
-    } else if (passed(flow->attempt_ends)) {
-        tcp_fconnect_failed(flow->so, ETIMEDOUT);
+    if (passed(flow->attempt_ends)) {
+        time_out(flow);
     } else if (flow->so->s == -1 && passed(flow->retry_at)) {
         try_again(flow);
     }
@@ -369,6 +458,10 @@ void slirp_redirect_poll(struct Slirp *slirp, int select_error,
 
         link = link->next; /* the flow may end here */
         check_connecting(flow);
+    }
+    if (!instance->loops_checked) {
+        instance->loops_checked = true;
+        redirect_check_loops(instance);
     }
 }
 
@@ -411,13 +504,20 @@ slirp_redirect_syn(struct Slirp *slirp, const struct sockaddr_storage *lhost,
     RedirectInstance *instance = redirect_instance(slirp);
     enum slirp_redirect_verdict verdict;
     TableEntry *entry;
+    uint16_t port;
+    IpAddr dst;
 
     *flow = NULL;
     if (instance->table == NULL || is_guestfwd(slirp, fhost)) {
         return SLIRP_REDIRECT_NONE;
     }
     entry = redirect_match(instance, FLOW_TCP, lhost, fhost);
-    verdict = redirect_judge(entry);
+    if (entry == NULL) {
+        return SLIRP_REDIRECT_NONE;
+    }
+    redirect_count_flow(entry);
+    dst = ipaddr_from_sockaddr((const struct sockaddr *)fhost, &port);
+    verdict = redirect_verdict(instance, entry, &dst);
     if (verdict == SLIRP_REDIRECT_TARGET) {
         *flow = redirect_flow_new(instance, entry);
     }

@@ -15,8 +15,8 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
-#include "src/libslirp.h"
-
+/* Included by upstream's slirp.h, behind libslirp.h. */
+struct Slirp;
 struct socket;
 struct mbuf;
 struct RedirectFlow;
@@ -24,10 +24,10 @@ struct RedirectInstance;
 
 /* What the table says of a new flow of the guest. */
 enum slirp_redirect_verdict {
-    SLIRP_REDIRECT_NONE, /* no rule, or pass: go on as upstream does */
+    SLIRP_REDIRECT_NONE,   /* no rule, or pass: go on as upstream does */
     SLIRP_REDIRECT_TARGET, /* to the rule's target */
     SLIRP_REDIRECT_REJECT, /* refuse: RST or ICMP port unreachable */
-    SLIRP_REDIRECT_DROP, /* say nothing */
+    SLIRP_REDIRECT_DROP,   /* say nothing */
 };
 
 /* ---- the instance (slirp.c, misc.c) ---- */
@@ -47,6 +47,8 @@ bool slirp_redirect_active(const struct Slirp *slirp);
  * descriptors of its own with the application's callback. */
 void slirp_redirect_fill(struct Slirp *slirp, uint32_t *timeout,
                          SlirpAddPollCb add_poll, void *opaque);
+/* Called when a hostfwd was added. */
+void slirp_redirect_hostfwd(struct Slirp *slirp);
 /* Called by slirp_pollfds_poll() after the clock was read: time-outs and
  * retries of flows that are connecting. May close sockets. The last three
  * arguments are those of slirp_pollfds_poll(). */
@@ -66,7 +68,8 @@ void slirp_redirect_count(struct socket *so, size_t out, size_t in);
  * Called by tcp_input() for a SYN that belongs to no socket, before the
  * restrict test. A destination that a guestfwd owns has no rule. On
  * SLIRP_REDIRECT_TARGET *flow is a new flow for the socket's so_redirect;
- * otherwise it is NULL.
+ * otherwise it is NULL. A SYN to a multicast or broadcast address is dropped
+ * where another one would be rejected.
  */
 enum slirp_redirect_verdict
 slirp_redirect_syn(struct Slirp *slirp, const struct sockaddr_storage *lhost,
@@ -104,18 +107,21 @@ uint32_t slirp_redirect_iss(struct socket *so);
  * Called for each datagram of the guest after DHCP and TFTP, before the
  * restrict test. On SLIRP_REDIRECT_TARGET *so is the dedicated socket of
  * (lhost, fhost), in slirp->udb and connected to the target. A target that
- * cannot be reached is SLIRP_REDIRECT_REJECT. Replies of the guest on a UDP
- * hostfwd have no rule.
+ * cannot be reached is SLIRP_REDIRECT_REJECT; then, and for a rule that
+ * rejects, errno is what to tell the guest by slirp_redirect_unreachable().
+ * Replies of the guest on a UDP hostfwd have no rule.
  */
-enum slirp_redirect_verdict
-slirp_redirect_datagram(struct Slirp *slirp,
-                        const struct sockaddr_storage *lhost,
-                        const struct sockaddr_storage *fhost,
-                        struct socket **so);
+enum slirp_redirect_verdict slirp_redirect_datagram(
+    struct Slirp *slirp, const struct sockaddr_storage *lhost,
+    const struct sockaddr_storage *fhost, struct socket **so);
 /* Called by sosendto() for a dedicated socket; -1 with errno on failure. */
 int slirp_redirect_sendto(struct socket *so, struct mbuf *m);
+/* Reports err to the guest, in the name of fhost; m is the packet to fhost as
+ * the guest sent it, and stays the caller's. Some errors are not reported. */
+void slirp_redirect_unreachable(struct mbuf *m,
+                                const struct sockaddr_storage *fhost, int err);
 /* Called by sorecvfrom() for a dedicated socket: takes errors and datagrams
- * off it and sends them to the guest. May close the socket. */
+ * off it and sends them to the guest. */
 void slirp_redirect_recvfrom(struct socket *so);
 /*
  * Called by sorecvfrom() for a datagram from the host side on a shared or

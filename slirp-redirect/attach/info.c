@@ -12,8 +12,10 @@ static char *endpoint(const struct sockaddr_storage *ss)
     IpAddr addr;
 
     if (ss->ss_family == AF_UNIX) {
-        return g_strdup_printf("unix:%s",
-                               ((const struct sockaddr_un *)ss)->sun_path);
+        const struct sockaddr_un *sun = (const struct sockaddr_un *)ss;
+        g_autofree char *path = g_uri_escape_string(sun->sun_path, "/", FALSE);
+
+        return g_strdup_printf("unix:%s", path);
     }
     if (ss->ss_family == 0) {
         return g_strdup("-");
@@ -24,27 +26,43 @@ static char *endpoint(const struct sockaddr_storage *ss)
                            port);
 }
 
+/* How long ago, to the second. */
+static char *last_hit(const TableCounters *c)
+{
+    if (c->last_hit_us == 0) {
+        return g_strdup("never");
+    }
+    return g_strdup_printf("%" G_GINT64_FORMAT " s ago",
+                           MAX(g_get_real_time() - c->last_hit_us, 0) /
+                               G_USEC_PER_SEC);
+}
+
+static void append_rule(GString *str, const TableEntry *entry)
+{
+    const TableCounters *c = &entry->counters;
+    g_autofree char *rule = rule_print_masked(entry->rule);
+    g_autofree char *hit = last_hit(c);
+
+    g_string_append_printf(str,
+                           "  %4d %10" G_GUINT64_FORMAT " %7" G_GUINT64_FORMAT
+                           " %7" G_GUINT64_FORMAT " %13" G_GUINT64_FORMAT
+                           " %13" G_GUINT64_FORMAT " %12s  %s\n",
+                           entry->id, c->flows, c->refused, c->failed,
+                           c->bytes_out, c->bytes_in, hit, rule);
+}
+
 static void append_rules(GString *str, const RedirectInstance *instance)
 {
     g_string_append(str, "  Redirects (the first match decides):\n"
                          "    ID      Flows Refused  Failed     "
-                         "Bytes out      Bytes in  Rule\n");
+                         "Bytes out      Bytes in     Last hit  Rule\n");
     for (unsigned i = 0; i < instance->entries->len; i++) {
-        const TableEntry *entry = g_ptr_array_index(instance->entries, i);
-        const TableCounters *c = &entry->counters;
-        g_autofree char *rule = rule_print_masked(entry->rule);
-
-        g_string_append_printf(str,
-                               "  %4d %10" G_GUINT64_FORMAT
-                               " %7" G_GUINT64_FORMAT " %7" G_GUINT64_FORMAT
-                               " %13" G_GUINT64_FORMAT " %13" G_GUINT64_FORMAT
-                               "  %s\n",
-                               entry->id, c->flows, c->refused, c->failed,
-                               c->bytes_out, c->bytes_in, rule);
+        append_rule(str, g_ptr_array_index(instance->entries, i));
     }
     if (instance->closed != NULL) {
         g_string_append_printf(
-            str, "  Everything is rejected, the configured rules are broken:\n%s\n",
+            str,
+            "  Everything is rejected, the configured rules are broken:\n%s\n",
             instance->closed);
     }
 }

@@ -4,6 +4,7 @@
 
 #include "control/resolve.h"
 #include "control/source.h"
+#include "table/match.h"
 
 /* Rejects all, multicast and broadcast included, which "*" would not. */
 static const char closed_rules[] = "any:0.0.0.0/0:*-reject\n"
@@ -20,8 +21,7 @@ static RuleNet net_of(const struct Slirp *slirp)
 
     if (slirp->in_enabled) {
         net.vnet4.addr = ipaddr_from_v4(slirp->vnetwork_addr);
-        net.vnet4.len =
-            __builtin_popcount(slirp->vnetwork_mask.s_addr);
+        net.vnet4.len = __builtin_popcount(slirp->vnetwork_mask.s_addr);
         net.host4 = ipaddr_from_v4(slirp->vhost_addr);
         net.dns4 = ipaddr_from_v4(slirp->vnameserver_addr);
     }
@@ -46,8 +46,7 @@ static void entry_free(void *entry)
 static void swap_in(RedirectInstance *instance, GPtrArray *entries,
                     unsigned n_own)
 {
-    Table *table =
-        entries->len > 0 ? table_new(entries, &instance->net) : NULL;
+    Table *table = entries->len > 0 ? table_new(entries, &instance->net) : NULL;
 
     g_clear_pointer(&instance->table, table_unref);
     g_ptr_array_unref(instance->entries);
@@ -56,8 +55,8 @@ static void swap_in(RedirectInstance *instance, GPtrArray *entries,
     instance->entries = entries;
     instance->served = redirect_served(entries, &instance->net);
     instance->n_own = n_own;
-    instance->generation++;
     instance->loops_checked = false;
+    redirect_udp_sweep(instance);
 }
 
 static TableEntry *entry_new(RedirectInstance *instance, Rule *rule,
@@ -69,21 +68,46 @@ static TableEntry *entry_new(RedirectInstance *instance, Rule *rule,
 static bool same_addrs(const GArray *a, const GArray *b)
 {
     return a->len == b->len &&
-           memcmp(a->data, b->data,
-                  a->len * sizeof(struct sockaddr_storage)) == 0;
+           memcmp(a->data, b->data, a->len * sizeof(struct sockaddr_storage)) ==
+               0;
 }
 
-/* The entries of today by their text, so that equal rules are found. */
+static void free_list(void *list)
+{
+    g_slist_free(list);
+}
+
+/* The entries of today by their text, in order: lists of TableEntry *. */
 static GHashTable *index_by_text(const GPtrArray *entries)
 {
     GHashTable *index =
-        g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_list);
 
-    for (unsigned i = 0; i < entries->len; i++) {
+    for (unsigned i = entries->len; i-- > 0;) {
         TableEntry *entry = g_ptr_array_index(entries, i);
-        g_hash_table_insert(index, rule_print(entry->rule), entry);
+        gpointer text = rule_print(entry->rule), key = NULL, list = NULL;
+
+        if (g_hash_table_steal_extended(index, text, &key, &list)) {
+            g_free(text);
+            text = key;
+        }
+        g_hash_table_insert(index, text, g_slist_prepend(list, entry));
     }
     return index;
+}
+
+/* The first entry in the list that means the same, or NULL. */
+static TableEntry *find_same(GSList *list, const Rule *rule,
+                             const GArray *addrs)
+{
+    for (; list != NULL; list = list->next) {
+        TableEntry *entry = list->data;
+
+        if (rule_equal(entry->rule, rule) && same_addrs(entry->addrs, addrs)) {
+            return entry;
+        }
+    }
+    return NULL;
 }
 
 /* An entry for rule, which is consumed: one of the index that means the same
@@ -92,13 +116,17 @@ static TableEntry *reuse_or_new(RedirectInstance *instance, GHashTable *index,
                                 Rule *rule, GArray *addrs)
 {
     g_autofree char *text = rule_print(rule);
-    TableEntry *old = g_hash_table_lookup(index, text);
+    gpointer key, list;
+    TableEntry *old;
 
-    if (old == NULL || !rule_equal(old->rule, rule) ||
-        !same_addrs(old->addrs, addrs)) {
+    if (!g_hash_table_steal_extended(index, text, &key, &list)) {
         return entry_new(instance, rule, addrs);
     }
-    g_hash_table_remove(index, text);
+    old = find_same(list, rule, addrs);
+    g_hash_table_insert(index, key, g_slist_remove(list, old));
+    if (old == NULL) {
+        return entry_new(instance, rule, addrs);
+    }
     rule_free(rule);
     g_array_unref(addrs);
     return table_entry_ref(old);
@@ -108,12 +136,20 @@ static TableEntry *reuse_or_new(RedirectInstance *instance, GHashTable *index,
 static void keep_own_sections(GPtrArray *rules, unsigned *n_own,
                               const RuleNet *net)
 {
-    for (unsigned i = rules->len; i-- > 0;) {
-        if (!rule_applies_to(g_ptr_array_index(rules, i), net)) {
-            g_ptr_array_remove_index(rules, i);
-            *n_own -= i < *n_own;
+    unsigned kept = 0, kept_own = 0;
+
+    for (unsigned i = 0; i < rules->len; i++) {
+        Rule *rule = g_steal_pointer(&g_ptr_array_index(rules, i));
+
+        if (rule_applies_to(rule, net)) {
+            g_ptr_array_index(rules, kept++) = rule;
+            kept_own += i < *n_own;
+        } else {
+            rule_free(rule);
         }
     }
+    g_ptr_array_set_size(rules, kept);
+    *n_own = kept_own;
 }
 
 /* The target addresses of each rule, in order; NULL after an error. */
@@ -155,10 +191,9 @@ bool redirect_replace(RedirectInstance *instance, GPtrArray *rules,
     entries = g_ptr_array_new_with_free_func(entry_free);
     for (unsigned i = 0; i < rules->len; i++) {
         g_ptr_array_add(
-            entries,
-            reuse_or_new(instance, index,
-                         g_steal_pointer(&g_ptr_array_index(rules, i)),
-                         g_array_ref(g_ptr_array_index(addrs, i))));
+            entries, reuse_or_new(instance, index,
+                                  g_steal_pointer(&g_ptr_array_index(rules, i)),
+                                  g_array_ref(g_ptr_array_index(addrs, i))));
     }
     g_hash_table_unref(index);
     g_ptr_array_unref(rules);
@@ -221,8 +256,7 @@ bool redirect_remove(RedirectInstance *instance, int id)
             GPtrArray *entries = copy_entries(instance->entries);
 
             g_ptr_array_remove_index(entries, i);
-            swap_in(instance, entries,
-                    instance->n_own - (i < instance->n_own));
+            swap_in(instance, entries, instance->n_own - (i < instance->n_own));
             return true;
         }
     }
@@ -239,9 +273,9 @@ static const char **take_carried(const char **names, GPtrArray *rules,
 
     for (; names != NULL && *names != NULL; names++) {
         if (g_str_has_prefix(*names, SOURCE_CARRIER_PREFIX)) {
-            g_autoptr(GPtrArray) words = rules_parse_words(
-                *names + strlen(SOURCE_CARRIER_PREFIX),
-                "dnssearch=" SOURCE_CARRIER_PREFIX, diags);
+            g_autoptr(GPtrArray) words =
+                rules_parse_words(*names + strlen(SOURCE_CARRIER_PREFIX),
+                                  "dnssearch=" SOURCE_CARRIER_PREFIX, diags);
             g_ptr_array_extend_and_steal(rules, g_steal_pointer(&words));
         } else {
             g_ptr_array_add(left, (void *)*names);
@@ -269,9 +303,8 @@ static void close_table(RedirectInstance *instance, const RuleDiags *diags)
     g_autoptr(RuleDiags) none = rule_diags_new();
     char *why = rule_diags_print(diags);
 
-    redirect_replace(instance,
-                     rules_parse_lines(closed_rules, -1, "closed", none), 0,
-                     none);
+    redirect_replace(
+        instance, rules_parse_lines(closed_rules, -1, "closed", none), 0, none);
     instance->closed = why;
     g_warning("redirect: all connections of the guest are rejected until the "
               "rules are corrected");
@@ -284,9 +317,9 @@ static void load_rules(RedirectInstance *instance, GPtrArray *rules,
 
     source_load_environment(rules, diags);
     if (rules->len > 0 || diags->errors > 0) {
-        bool good = diags->errors == 0 &&
-                    redirect_replace(instance, g_ptr_array_ref(rules), n_own,
-                                     diags);
+        bool good =
+            diags->errors == 0 &&
+            redirect_replace(instance, g_ptr_array_ref(rules), n_own, diags);
         warn_of(diags);
         if (!good) {
             close_table(instance, diags);
@@ -309,6 +342,7 @@ const char **slirp_redirect_new(struct Slirp *slirp, const char **names)
     instance->next_id = 1;
     g_queue_init(&instance->connecting);
     redirect_udp_init(instance);
+    instance->loops_checked = true; /* there are no rules */
 
     names = take_carried(names, rules, diags);
     load_rules(instance, rules, diags);
@@ -329,6 +363,7 @@ void slirp_redirect_cleanup(struct Slirp *slirp)
     g_ptr_array_unref(instance->entries);
     g_array_unref(instance->served);
     g_free(instance->closed);
+    g_free(instance->loops);
     g_free(instance);
     slirp->redirect = NULL;
 }
@@ -351,24 +386,35 @@ TableEntry *redirect_match(RedirectInstance *instance, FlowProto proto,
     return table_lookup(instance->table, &key);
 }
 
-enum slirp_redirect_verdict redirect_judge(TableEntry *entry)
+void redirect_count_flow(TableEntry *entry)
 {
-    TableCounters *counters;
+    TargetKind kind = entry->rule->target.kind;
 
-    if (entry == NULL) {
-        return SLIRP_REDIRECT_NONE;
-    }
-    counters = &entry->counters;
-    counters->flows++;
-    counters->last_hit_us = g_get_real_time();
+    entry->counters.flows++;
+    entry->counters.refused += kind == TARGET_REJECT || kind == TARGET_DROP;
+    entry->counters.last_hit_us = g_get_real_time();
+}
+
+/* Nothing answers what was sent to many (RFC 1122, sections 3.2.2 and
+ * 4.2.3.10). */
+static bool is_for_many(const RedirectInstance *instance, const IpAddr *dst)
+{
+    IpAddr broadcast = match_broadcast(&instance->net.vnet4);
+
+    return !match_any_covers(dst, &broadcast);
+}
+
+enum slirp_redirect_verdict redirect_verdict(const RedirectInstance *instance,
+                                             const TableEntry *entry,
+                                             const IpAddr *dst)
+{
     switch (entry->rule->target.kind) {
     case TARGET_PASS:
         return SLIRP_REDIRECT_NONE;
     case TARGET_REJECT:
-        counters->refused++;
-        return SLIRP_REDIRECT_REJECT;
+        return is_for_many(instance, dst) ? SLIRP_REDIRECT_DROP
+                                          : SLIRP_REDIRECT_REJECT;
     case TARGET_DROP:
-        counters->refused++;
         return SLIRP_REDIRECT_DROP;
     default:
         return SLIRP_REDIRECT_TARGET;

@@ -15,8 +15,7 @@
  * A RedirectFlow belongs to the struct socket whose so_redirect it is, and is
  * freed with it. The socket's fhost stays the destination the guest wrote;
  * where the flow really goes is known here alone. A TCP flow keeps its entry
- * until it ends. A UDP flow remembers the generation of the table it was
- * checked against and is checked again when that has changed.
+ * until it ends. A UDP flow ends with the first table that sends it elsewhere.
  */
 #ifndef SLIRP_REDIRECT_ATTACH_INSTANCE_H
 #define SLIRP_REDIRECT_ATTACH_INSTANCE_H
@@ -24,19 +23,14 @@
 #include "src/slirp.h"
 
 #include "attach/hooks.h"
+#include "attach/tuples.h"
 #include "table/table.h"
-
-/* A flow as the guest sees it; compared byte for byte, padding is zero. */
-typedef struct FlowTuple {
-    IpAddr src, dst;
-    uint16_t src_port, dst_port; /* host order */
-} FlowTuple;
 
 struct RedirectFlow {
     struct RedirectInstance *instance;
     TableEntry *entry;
     struct socket *so;
-    unsigned tried; /* addresses of the target tried so far */
+    unsigned tried;                 /* addresses of the target tried so far */
     struct sockaddr_storage target; /* the one in use; ss_family 0 = none yet */
     socklen_t target_len;
     uint64_t bytes_out, bytes_in;
@@ -45,29 +39,29 @@ struct RedirectFlow {
     GList link;
     bool connecting;
     uint32_t attempt_ends; /* give up on this address */
-    uint32_t flow_ends; /* give up on the target */
-    uint32_t retry_at; /* if so->s is -1: the target was busy */
+    uint32_t flow_ends;    /* give up on the target */
+    uint32_t retry_at;     /* if so->s is -1: the target was busy */
 
     /* UDP (instance->udp) */
     FlowTuple tuple;
-    uint64_t generation;
+    bool answered; /* the address in use works */
 };
 
 typedef struct RedirectInstance {
     struct Slirp *slirp;
     RuleNet net;
     GPtrArray *entries; /* TableEntry *, owned references */
-    unsigned n_own; /* how many of them, the first, are of this instance */
-    Table *table; /* NULL while there are no rules */
-    GArray *served; /* IpPrefix: on-link addresses that rules name */
-    uint64_t generation; /* counts tables, from 1 */
+    unsigned n_own;     /* how many of them, the first, are of this instance */
+    Table *table;       /* NULL while there are no rules */
+    GArray *served;     /* IpPrefix: on-link addresses that rules name */
     int next_id;
-    char *closed; /* why everything is rejected, or NULL */
-    bool loops_checked;
-    GQueue connecting; /* RedirectFlow, linked by their link member */
-    GHashTable *udp; /* FlowTuple * -> RedirectFlow *, which holds the key */
-    GHashTable *peers; /* FlowTuple * -> HostfwdPeer *, see udp.c */
-    GQueue peers_by_age;
+    char *closed;       /* why everything is rejected, or NULL */
+    bool loops_checked; /* since the rules or the hostfwds changed */
+    char *loops;        /* the loops that were warned of last, or NULL */
+    GQueue connecting;  /* RedirectFlow, linked by their link member */
+    GHashTable *udp;    /* FlowTuple * -> RedirectFlow *, which holds the key */
+    TupleSet peers;     /* guest -> the clients of its UDP hostfwds */
+    TupleSet passed;    /* UDP flows under a pass rule; mark: its entry's id */
 } RedirectInstance;
 
 /* The instance of slirp; never NULL between slirp_new and slirp_cleanup. */
@@ -83,22 +77,40 @@ struct RedirectFlow *redirect_flow_new(RedirectInstance *instance,
 TableEntry *redirect_match(RedirectInstance *instance, FlowProto proto,
                            const struct sockaddr_storage *lhost,
                            const struct sockaddr_storage *fhost);
-/* Counts a match and says what it means. */
-enum slirp_redirect_verdict redirect_judge(TableEntry *entry);
+/* What entry, which matched, means for a packet to dst. */
+enum slirp_redirect_verdict redirect_verdict(const RedirectInstance *instance,
+                                             const TableEntry *entry,
+                                             const IpAddr *dst);
+/* Counts a flow that entry decided. */
+void redirect_count_flow(TableEntry *entry);
+/* Frames may come long after the last poll, which is when upstream looks at
+ * the clock: brings curtime up to date before a time-out is set. */
+void redirect_read_clock(struct Slirp *slirp);
 /*
- * The next address of the flow's target that was not tried yet; false if there
- * is none. so tells the original destination.
+ * Moves flow->target to the next address that was not tried yet; false if
+ * there is none, and then it stays. so tells the original destination.
  */
-bool redirect_next_target(struct RedirectFlow *flow, const struct socket *so,
-                          struct sockaddr_storage *ss, socklen_t *len);
+bool redirect_next_target(struct RedirectFlow *flow, const struct socket *so);
 /* A non-blocking, close-on-exec socket bound as the application wants; -1 with
  * errno. Loopback and unix targets are never bound. */
 int redirect_socket(struct RedirectFlow *flow, int type,
                     const struct sockaddr_storage *target);
+/* What err, met on the way to target, means to a guest. */
+int redirect_errno(const struct sockaddr_storage *target, int err);
+/* Gives so the descriptor s and has the application watch it. */
+void redirect_watch(struct socket *so, int s);
+/* Closes the descriptor of so, if it has one. */
+void redirect_unwatch(struct socket *so);
 
 /* udp.c: what the instance remembers of UDP flows and hostfwd peers. */
 void redirect_udp_init(RedirectInstance *instance);
 void redirect_udp_done(RedirectInstance *instance);
+/* Ends the flows that the table now sends elsewhere. */
+void redirect_udp_sweep(RedirectInstance *instance);
+
+/* loops.c: warns of targets that a hostfwd leads back to this guest, once for
+ * each set of them. */
+void redirect_check_loops(RedirectInstance *instance);
 
 /* neighbour.c: the on-link destinations of entries; g_array_unref(). */
 GArray *redirect_served(const GPtrArray *entries, const RuleNet *net);

@@ -21,13 +21,19 @@ enum slirp_redirect_verdict slirp_redirect_echo(struct Slirp *slirp,
 {
     RedirectInstance *instance = redirect_instance(slirp);
     FlowKey key = { .proto = FLOW_ICMP };
+    TableEntry *entry;
 
     if (instance->table == NULL) {
         return SLIRP_REDIRECT_NONE;
     }
     key.src = addr_of(src, af);
     key.dst = addr_of(dst, af);
-    return redirect_judge(table_lookup(instance->table, &key));
+    entry = table_lookup(instance->table, &key);
+    if (entry == NULL) {
+        return SLIRP_REDIRECT_NONE;
+    }
+    redirect_count_flow(entry);
+    return redirect_verdict(instance, entry, &key.dst);
 }
 
 /* A rule that names part of the network serves the addresses in it; one that

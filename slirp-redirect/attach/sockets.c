@@ -132,8 +132,22 @@ void slirp_socket_touch(struct socket *so)
     }
 }
 
+/* With the first socket, as an application may expect that counts them. */
+static void register_events(SlirpSockets *self)
+{
+    const SlirpCb *cb = self->slirp->cb;
+
+    if (self->events != NULL && !self->registered) {
+        self->registered = true;
+        if (cb->register_poll_fd != NULL) {
+            cb->register_poll_fd(events_fd(self->events), self->slirp->opaque);
+        }
+    }
+}
+
 void slirp_socket_insert(struct socket *so, struct socket *head)
 {
+    register_events(so->slirp->sockets);
     slirp_insque(so, head);
     so->so_node.head = head;
     slirp_socket_touch(so);
@@ -485,21 +499,6 @@ static void shorten(SlirpSockets *self, uint32_t *timeout)
     self->looping = g_thread_self();
 }
 
-static void add_events(SlirpSockets *self, SlirpAddPollCb add_poll,
-                       void *opaque)
-{
-    const SlirpCb *cb = self->slirp->cb;
-    int fd = events_fd(self->events);
-
-    if (!self->registered) {
-        self->registered = true;
-        if (cb->register_poll_fd != NULL) {
-            cb->register_poll_fd(fd, self->slirp->opaque);
-        }
-    }
-    self->poll_index = add_poll(fd, SLIRP_POLL_IN, opaque);
-}
-
 void slirp_sockets_fill(Slirp *slirp, uint32_t *timeout,
                         SlirpAddPollCb add_poll, void *opaque)
 {
@@ -508,7 +507,10 @@ void slirp_sockets_fill(Slirp *slirp, uint32_t *timeout,
     read_clock(self);
     work_off_touched(self);
     if (self->events != NULL) {
-        add_events(self, add_poll, opaque);
+        self->poll_index =
+            self->registered
+                ? add_poll(events_fd(self->events), SLIRP_POLL_IN, opaque)
+                : -1;
     } else {
         slirp_fill_sockets(slirp, add_poll, opaque);
     }

@@ -10,9 +10,12 @@
  * socket for each guest port, and with it their NAT behaviour. Dedicated
  * sockets stand in slirp->udb like all others, and expire like them.
  *
- * After a change of the table a flow is checked when its next datagram comes,
- * from either side; datagrams on shared sockets are checked against the rules
- * as if the guest spoke to their source.
+ * A change of the table ends the flows that it sends elsewhere. Datagrams on
+ * shared sockets are checked against the rules in both directions, those for
+ * the guest as if it spoke to their source.
+ *
+ * A target with several addresses is tried in order: an address that refuses
+ * before any answer has come is left for the next one.
  *
  * A guest's answer on a UDP hostfwd must not be taken for a flow of its own,
  * but the guest must not get past the rules by sending from such a port
@@ -26,294 +29,36 @@
 #include <linux/errqueue.h>
 #endif
 
-#include "engine/siphash.h"
-
 enum {
-    PEERS_MAX = 4096, /* remembered of all hostfwd sockets together */
-    BATCH = 16, /* datagrams or errors taken off a socket at one event */
+    BATCH = 16,     /* datagrams or errors taken off a socket at one event */
     QUEUED_MAX = 4, /* as upstream: packets waiting for the guest's address */
 };
 
-typedef struct HostfwdPeer {
-    FlowTuple tuple; /* guest -> peer, as the guest sees it */
-    uint32_t seen; /* curtime */
-    GList link;
-} HostfwdPeer;
-
-/* The source may be as short as its family needs. */
+/* What upstream leaves unset in an IPv6 address is cleared. */
 static void copy_address(struct sockaddr_storage *to,
                          const struct sockaddr_storage *from)
 {
-    memcpy(to, from, sockaddr_size(from));
-}
+    uint16_t port;
+    IpAddr addr = ipaddr_from_sockaddr((const struct sockaddr *)from, &port);
 
-static FlowTuple tuple_of(const struct sockaddr_storage *lhost,
-                          const struct sockaddr_storage *fhost)
-{
-    FlowTuple tuple;
-
-    memset(&tuple, 0, sizeof(tuple));
-    tuple.src = ipaddr_from_sockaddr((const struct sockaddr *)lhost,
-                                     &tuple.src_port);
-    tuple.dst = ipaddr_from_sockaddr((const struct sockaddr *)fhost,
-                                     &tuple.dst_port);
-    return tuple;
-}
-
-static guint tuple_hash(gconstpointer tuple)
-{
-    return siphash(siphash_process_key(), tuple, sizeof(FlowTuple));
-}
-
-static gboolean tuple_equal(gconstpointer a, gconstpointer b)
-{
-    return memcmp(a, b, sizeof(FlowTuple)) == 0;
+    ipaddr_to_sockaddr(&addr, port, to);
 }
 
 void redirect_udp_init(RedirectInstance *instance)
 {
     instance->udp = g_hash_table_new(tuple_hash, tuple_equal);
-    instance->peers =
-        g_hash_table_new_full(tuple_hash, tuple_equal, NULL, g_free);
-    g_queue_init(&instance->peers_by_age);
+    tuple_set_init(&instance->peers);
+    tuple_set_init(&instance->passed);
 }
 
 void redirect_udp_done(RedirectInstance *instance)
 {
     g_hash_table_unref(instance->udp);
-    g_hash_table_unref(instance->peers);
+    tuple_set_done(&instance->peers);
+    tuple_set_done(&instance->passed);
 }
 
-/* ---- hostfwd peers ---- */
-
-static void peer_forget(RedirectInstance *instance, HostfwdPeer *peer)
-{
-    g_queue_unlink(&instance->peers_by_age, &peer->link);
-    g_hash_table_remove(instance->peers, &peer->tuple);
-}
-
-static void peer_remember(RedirectInstance *instance, const FlowTuple *tuple)
-{
-    HostfwdPeer *peer = g_hash_table_lookup(instance->peers, tuple);
-
-    if (peer == NULL) {
-        if (instance->peers_by_age.length >= PEERS_MAX) {
-            peer_forget(instance, instance->peers_by_age.head->data);
-        }
-        peer = g_new0(HostfwdPeer, 1);
-        peer->tuple = *tuple;
-        peer->link.data = peer;
-        g_hash_table_insert(instance->peers, &peer->tuple, peer);
-    } else {
-        g_queue_unlink(&instance->peers_by_age, &peer->link);
-    }
-    peer->seen = curtime;
-    g_queue_push_tail_link(&instance->peers_by_age, &peer->link);
-}
-
-static bool peer_is_known(RedirectInstance *instance, const FlowTuple *tuple)
-{
-    HostfwdPeer *peer = g_hash_table_lookup(instance->peers, tuple);
-
-    return peer != NULL && (uint32_t)(curtime - peer->seen) < SO_EXPIRE;
-}
-
-static bool is_hostfwd_reply(RedirectInstance *instance,
-                             const struct sockaddr_storage *lhost,
-                             const FlowTuple *tuple)
-{
-    struct Slirp *slirp = instance->slirp;
-    struct sockaddr_storage guest;
-    struct socket *so;
-
-    if (!peer_is_known(instance, tuple)) {
-        return false;
-    }
-    copy_address(&guest, lhost);
-    so = solookup(&slirp->udp_last_so, &slirp->udb, &guest, NULL);
-    return so != NULL && (so->so_state & SS_HOSTFWD) != 0;
-}
-
-/* ---- dedicated sockets ---- */
-
-static void want_errors(int s, int af)
-{
-#ifdef __linux__
-    int one = 1;
-
-    if (af == AF_INET) {
-        setsockopt(s, IPPROTO_IP, IP_RECVERR, &one, sizeof(one));
-    } else if (af == AF_INET6) {
-        setsockopt(s, IPPROTO_IPV6, IPV6_RECVERR, &one, sizeof(one));
-    }
-#endif
-}
-
-/* A unix server can answer only a socket that has a name (unix(7)). */
-static int autobind(int s)
-{
-    struct sockaddr_un sun = { .sun_family = AF_UNIX };
-
-    return bind(s, (struct sockaddr *)&sun, sizeof(sa_family_t));
-}
-
-static int open_socket(struct RedirectFlow *flow)
-{
-    const struct sockaddr_storage *target = &flow->target;
-    int s = redirect_socket(flow, SOCK_DGRAM, target);
-
-    if (s < 0) {
-        return -1;
-    }
-    want_errors(s, target->ss_family);
-    if ((target->ss_family == AF_UNIX && autobind(s) < 0) ||
-        connect(s, (const struct sockaddr *)target, flow->target_len) < 0) {
-        int err = errno;
-
-        closesocket(s);
-        errno = err;
-        return -1;
-    }
-    return s;
-}
-
-/* The first address of the target that a socket can be connected to. */
-static int open_any(struct RedirectFlow *flow, const struct socket *so)
-{
-    while (redirect_next_target(flow, so, &flow->target, &flow->target_len)) {
-        int s = open_socket(flow);
-
-        if (s >= 0) {
-            return s;
-        }
-    }
-    return -1;
-}
-
-static struct socket *flow_socket_new(RedirectInstance *instance,
-                                      TableEntry *entry,
-                                      const struct sockaddr_storage *lhost,
-                                      const struct sockaddr_storage *fhost)
-{
-    struct socket *so = socreate(instance->slirp, IPPROTO_UDP);
-    struct RedirectFlow *flow = redirect_flow_new(instance, entry);
-
-    flow->so = so;
-    flow->tuple = tuple_of(lhost, fhost);
-    so->so_redirect = flow;
-    copy_address(&so->lhost.ss, lhost);
-    copy_address(&so->fhost.ss, fhost);
-    so->s = open_any(flow, so);
-    if (so->s < 0) {
-        sofree(so);
-        return NULL;
-    }
-    so->so_expire = curtime + SO_EXPIRE;
-    so->so_state = SS_ISFCONNECTED;
-    slirp_socket_insert(so, &so->slirp->udb);
-    so->slirp->cb->register_poll_fd(so->s, so->slirp->opaque);
-    g_hash_table_insert(instance->udp, &flow->tuple, flow);
-    return so;
-}
-
-/* True if the rules of today still send the flow where it goes. */
-static bool is_current(struct RedirectFlow *flow)
-{
-    RedirectInstance *instance = flow->instance;
-
-    if (flow->generation != instance->generation) {
-        if (redirect_match(instance, FLOW_UDP, &flow->so->lhost.ss,
-                           &flow->so->fhost.ss) != flow->entry) {
-            return false;
-        }
-        flow->generation = instance->generation;
-    }
-    return true;
-}
-
-static struct socket *current_socket(RedirectInstance *instance,
-                                     const FlowTuple *tuple)
-{
-    struct RedirectFlow *flow = g_hash_table_lookup(instance->udp, tuple);
-
-    if (flow != NULL && !is_current(flow)) {
-        udp_detach(flow->so);
-        flow = NULL;
-    }
-    return flow != NULL ? flow->so : NULL;
-}
-
-enum slirp_redirect_verdict
-slirp_redirect_datagram(struct Slirp *slirp,
-                        const struct sockaddr_storage *lhost,
-                        const struct sockaddr_storage *fhost,
-                        struct socket **so)
-{
-    RedirectInstance *instance = redirect_instance(slirp);
-    enum slirp_redirect_verdict verdict;
-    TableEntry *entry;
-    FlowTuple tuple;
-
-    if (instance->table == NULL &&
-        g_hash_table_size(instance->udp) == 0) {
-        return SLIRP_REDIRECT_NONE;
-    }
-    tuple = tuple_of(lhost, fhost);
-    *so = current_socket(instance, &tuple);
-    if (*so != NULL) {
-        slirp_socket_touch(*so);
-        return SLIRP_REDIRECT_TARGET;
-    }
-    if (is_hostfwd_reply(instance, lhost, &tuple)) {
-        return SLIRP_REDIRECT_NONE;
-    }
-    entry = redirect_match(instance, FLOW_UDP, lhost, fhost);
-    verdict = redirect_judge(entry);
-    if (verdict == SLIRP_REDIRECT_REJECT && ipaddr_is_multicast(&tuple.dst)) {
-        /* No ICMP error answers a multicast (RFC 1122, section 3.2.2). */
-        return SLIRP_REDIRECT_DROP;
-    }
-    if (verdict == SLIRP_REDIRECT_TARGET) {
-        *so = flow_socket_new(instance, entry, lhost, fhost);
-        if (*so == NULL) {
-            entry->counters.failed++;
-            return SLIRP_REDIRECT_REJECT;
-        }
-    }
-    return verdict;
-}
-
-/* A server behind a unix socket may have come back under the same name. */
-static bool reconnect(struct socket *so)
-{
-    struct RedirectFlow *flow = so->so_redirect;
-
-    return flow->target.ss_family == AF_UNIX &&
-           connect(so->s, (struct sockaddr *)&flow->target,
-                   flow->target_len) == 0;
-}
-
-int slirp_redirect_sendto(struct socket *so, struct mbuf *m)
-{
-    ssize_t n = send(so->s, m->m_data, m->m_len, MSG_NOSIGNAL);
-
-    /* An error that an earlier datagram met is reported once, in the place of
-     * sending this one; what it says reaches the guest from the error queue. */
-    if (n < 0 && (errno == ECONNREFUSED || errno == EHOSTUNREACH ||
-                  errno == ENETUNREACH)) {
-        if (so->so_redirect->target.ss_family != AF_UNIX || reconnect(so)) {
-            n = send(so->s, m->m_data, m->m_len, MSG_NOSIGNAL);
-        }
-    }
-    if (n >= 0) {
-        slirp_redirect_count(so, n, 0);
-        return 0;
-    }
-    /* A full queue loses datagrams, as on any network. */
-    return errno == EAGAIN || errno == ENOBUFS ? 0 : -1;
-}
-
-/* ---- from the target to the guest ---- */
+/* ---- ICMP errors ---- */
 
 /* The same fault in the other family's terms (RFC 7915, section 5.2). */
 static uint8_t unreach_to_v4(uint8_t code6)
@@ -344,42 +89,359 @@ static uint8_t unreach_to_v6(uint8_t code4)
     }
 }
 
-/* Tells the guest, in the name of the destination it wrote to. unreach is of
- * the family from. */
-static void tell_unreachable(struct socket *so, int from, uint8_t unreach)
+/* About m, a packet of the guest to fhost; unreach is a code of family af. */
+static void send_unreachable(struct mbuf *m,
+                             const struct sockaddr_storage *fhost, int af,
+                             uint8_t unreach)
 {
-    so->so_redirect->entry->counters.failed++;
-    if (so->so_m == NULL) {
+    struct sockaddr_in6 *sin6 = (struct sockaddr_in6 *)fhost;
+    struct sockaddr_in *sin = (struct sockaddr_in *)fhost;
+
+    if (fhost->ss_family == AF_INET) {
+        icmp_forward_error(m, ICMP_UNREACH,
+                           af == AF_INET ? unreach : unreach_to_v4(unreach), 0,
+                           NULL, &sin->sin_addr);
+    } else {
+        icmp6_forward_error(m, ICMP6_UNREACH,
+                            af == AF_INET6 ? unreach : unreach_to_v6(unreach),
+                            &sin6->sin6_addr);
+    }
+}
+
+/* The ICMP code that tells a guest of err, or -1 if nothing should: the fault
+ * is not the network's, and another datagram may well get through. */
+static int unreach_of_errno(int err)
+{
+    switch (err) {
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+    case EAGAIN:
+    case EMSGSIZE:
+        return -1;
+    case ECONNREFUSED:
+        return ICMP_UNREACH_PORT;
+    case EHOSTUNREACH:
+    case EHOSTDOWN:
+    case ETIMEDOUT:
+        return ICMP_UNREACH_HOST;
+    default:
+        return ICMP_UNREACH_NET;
+    }
+}
+
+void slirp_redirect_unreachable(struct mbuf *m,
+                                const struct sockaddr_storage *fhost, int err)
+{
+    int unreach = unreach_of_errno(err);
+
+    if (unreach >= 0) {
+        send_unreachable(m, fhost, AF_INET, unreach);
+    }
+}
+
+/* ---- dedicated sockets ---- */
+
+static void want_errors(int s, int af)
+{
+#ifdef __linux__
+    int one = 1;
+
+    if (af == AF_INET) {
+        setsockopt(s, IPPROTO_IP, IP_RECVERR, &one, sizeof(one));
+    } else if (af == AF_INET6) {
+        setsockopt(s, IPPROTO_IPV6, IPV6_RECVERR, &one, sizeof(one));
+    }
+#endif
+}
+
+/* A unix server can answer only a socket that has a name (unix(7)). */
+static int autobind(int s)
+{
+    struct sockaddr_un sun = { .sun_family = AF_UNIX };
+
+    return bind(s, (struct sockaddr *)&sun, sizeof(sa_family_t));
+}
+
+/* A socket connected to the flow's current address, or -1 with errno. */
+static int open_socket(struct RedirectFlow *flow)
+{
+    const struct sockaddr_storage *target = &flow->target;
+    int s = redirect_socket(flow, SOCK_DGRAM, target);
+
+    if (s < 0) {
+        return -1;
+    }
+    want_errors(s, target->ss_family);
+    if ((target->ss_family == AF_UNIX && autobind(s) < 0) ||
+        connect(s, (const struct sockaddr *)target, flow->target_len) < 0) {
+        int err = redirect_errno(target, errno);
+
+        closesocket(s);
+        errno = err;
+        return -1;
+    }
+    return s;
+}
+
+/* The first address not tried yet that a socket can be connected to. */
+static int open_any(struct RedirectFlow *flow, const struct socket *so)
+{
+    errno = EHOSTUNREACH;
+    while (redirect_next_target(flow, so)) {
+        int s = open_socket(flow);
+
+        if (s >= 0) {
+            return s;
+        }
+    }
+    return -1;
+}
+
+/* NULL with errno if no address of the target will do. */
+static struct socket *flow_socket_new(RedirectInstance *instance,
+                                      TableEntry *entry,
+                                      const struct sockaddr_storage *lhost,
+                                      const struct sockaddr_storage *fhost)
+{
+    struct socket *so = socreate(instance->slirp, IPPROTO_UDP);
+    struct RedirectFlow *flow = redirect_flow_new(instance, entry);
+    int s;
+
+    flow->so = so;
+    flow->tuple = tuple_of(lhost, fhost);
+    so->so_redirect = flow;
+    copy_address(&so->lhost.ss, lhost);
+    copy_address(&so->fhost.ss, fhost);
+    s = open_any(flow, so);
+    if (s < 0) {
+        int err = errno;
+
+        sofree(so);
+        errno = err;
+        return NULL;
+    }
+    so->so_expire = curtime + SO_EXPIRE;
+    so->so_state = SS_ISFCONNECTED;
+    slirp_socket_insert(so, &so->slirp->udb);
+    redirect_watch(so, s);
+    g_hash_table_insert(instance->udp, &flow->tuple, flow);
+    return so;
+}
+
+void redirect_udp_sweep(RedirectInstance *instance)
+{
+    g_autoptr(GPtrArray) stale = g_ptr_array_new();
+    GHashTableIter iter;
+    gpointer flow;
+
+    g_hash_table_iter_init(&iter, instance->udp);
+    while (g_hash_table_iter_next(&iter, NULL, &flow)) {
+        const struct RedirectFlow *f = flow;
+
+        if (redirect_match(instance, FLOW_UDP, &f->so->lhost.ss,
+                           &f->so->fhost.ss) != f->entry) {
+            g_ptr_array_add(stale, f->so);
+        }
+    }
+    for (unsigned i = 0; i < stale->len; i++) {
+        udp_detach(g_ptr_array_index(stale, i));
+    }
+}
+
+/* ---- from the guest to the target ---- */
+
+/* Is the datagram an answer to one that came in on a hostfwd? */
+static bool is_hostfwd_reply(RedirectInstance *instance,
+                             const struct sockaddr_storage *lhost,
+                             const FlowTuple *tuple)
+{
+    struct Slirp *slirp = instance->slirp;
+    struct sockaddr_storage guest;
+    struct socket *so;
+
+    if (!tuple_set_has(&instance->peers, tuple, 0, curtime, SO_EXPIRE)) {
+        return false;
+    }
+    copy_address(&guest, lhost);
+    so = solookup(&slirp->udp_last_so, &slirp->udb, &guest, NULL);
+    if (so == NULL || !(so->so_state & SS_HOSTFWD)) {
+        return false;
+    }
+    tuple_set_note(&instance->peers, tuple, 0, curtime);
+    return true;
+}
+
+/* Datagrams of one flow under a pass rule count as one flow. */
+static void count_passed(RedirectInstance *instance, const FlowTuple *tuple,
+                         TableEntry *entry)
+{
+    if (!tuple_set_has(&instance->passed, tuple, entry->id, curtime,
+                       SO_EXPIRE)) {
+        redirect_count_flow(entry);
+    }
+    tuple_set_note(&instance->passed, tuple, entry->id, curtime);
+}
+
+/* What a rule says of a datagram that belongs to no flow yet. */
+static enum slirp_redirect_verdict
+first_datagram(RedirectInstance *instance, const FlowTuple *tuple,
+               const struct sockaddr_storage *lhost,
+               const struct sockaddr_storage *fhost, struct socket **so)
+{
+    TableEntry *entry = redirect_match(instance, FLOW_UDP, lhost, fhost);
+    enum slirp_redirect_verdict verdict;
+
+    if (entry == NULL) {
+        return SLIRP_REDIRECT_NONE;
+    }
+    verdict = redirect_verdict(instance, entry, &tuple->dst);
+    if (verdict == SLIRP_REDIRECT_NONE) {
+        count_passed(instance, tuple, entry);
+        return verdict;
+    }
+    redirect_count_flow(entry);
+    errno = ECONNREFUSED;
+    if (verdict == SLIRP_REDIRECT_TARGET) {
+        *so = flow_socket_new(instance, entry, lhost, fhost);
+        if (*so == NULL) {
+            entry->counters.failed++;
+            return SLIRP_REDIRECT_REJECT;
+        }
+    }
+    return verdict;
+}
+
+enum slirp_redirect_verdict slirp_redirect_datagram(
+    struct Slirp *slirp, const struct sockaddr_storage *lhost,
+    const struct sockaddr_storage *fhost, struct socket **so)
+{
+    RedirectInstance *instance = redirect_instance(slirp);
+    struct RedirectFlow *flow;
+    FlowTuple tuple;
+
+    if (instance->table == NULL) {
+        return SLIRP_REDIRECT_NONE;
+    }
+    redirect_read_clock(slirp);
+    tuple = tuple_of(lhost, fhost);
+    flow = g_hash_table_lookup(instance->udp, &tuple);
+    if (flow != NULL) {
+        *so = flow->so;
+        slirp_socket_touch(*so);
+        return SLIRP_REDIRECT_TARGET;
+    }
+    if (is_hostfwd_reply(instance, lhost, &tuple)) {
+        return SLIRP_REDIRECT_NONE;
+    }
+    return first_datagram(instance, &tuple, lhost, fhost, so);
+}
+
+/* A server behind a unix socket may have come back under the same name. */
+static bool reconnect(struct socket *so)
+{
+    struct RedirectFlow *flow = so->so_redirect;
+
+    return flow->target.ss_family != AF_UNIX ||
+           connect(so->s, (struct sockaddr *)&flow->target, flow->target_len) ==
+               0;
+}
+
+/* As send(2), but not for an error that an earlier datagram met: such errors
+ * are reported once in the place of sending, and come by the error queue. */
+static ssize_t send_datagram(struct socket *so, const void *data, size_t len)
+{
+    ssize_t n = send(so->s, data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+    if (n < 0 && errno != EAGAIN && reconnect(so)) {
+        n = send(so->s, data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+    return n;
+}
+
+int slirp_redirect_sendto(struct socket *so, struct mbuf *m)
+{
+    struct RedirectFlow *flow = so->so_redirect;
+    ssize_t n = send_datagram(so, m->m_data, m->m_len);
+
+    if (n >= 0) {
+        slirp_redirect_count(so, n, 0);
+        return 0;
+    }
+    if (errno == EAGAIN || errno == ENOBUFS) {
+        return 0; /* a full queue loses datagrams, as on any network */
+    }
+    flow->entry->counters.failed++;
+    errno = redirect_errno(&flow->target, errno);
+    return -1;
+}
+
+/* ---- errors that come back ---- */
+
+/* The payload of the guest's last datagram, to the flow's new address. */
+static void send_again(struct socket *so)
+{
+    const struct mbuf *m = so->so_m;
+    int headers = sizeof(struct udphdr);
+
+    if (m == NULL) {
         return;
     }
-    if (so->so_ffamily == AF_INET) {
-        icmp_forward_error(so->so_m, ICMP_UNREACH,
-                           from == AF_INET ? unreach : unreach_to_v4(unreach),
-                           0, NULL, &so->so_faddr);
-    } else {
-        icmp6_forward_error(so->so_m, ICMP6_UNREACH,
-                            from == AF_INET6 ? unreach
-                                             : unreach_to_v6(unreach),
-                            &so->so_faddr6);
+    headers +=
+        so->so_ffamily == AF_INET6 ? sizeof(struct ip6) : sizeof(struct ip);
+    if (m->m_len >= headers) {
+        send_datagram(so, m->m_data + headers, m->m_len - headers);
+    }
+}
+
+/* Leaves an address that was never heard of for the target's next one. */
+static bool move_on(struct socket *so)
+{
+    struct RedirectFlow *flow = so->so_redirect;
+    int s;
+
+    if (flow->answered) {
+        return false;
+    }
+    s = open_any(flow, so);
+    if (s < 0) {
+        return false;
+    }
+    redirect_unwatch(so);
+    redirect_watch(so, s);
+    send_again(so);
+    return true;
+}
+
+/* Tells the guest, in the name of the destination it wrote to. unreach is of
+ * the family af. */
+static void tell_unreachable(struct socket *so, int af, uint8_t unreach)
+{
+    if (move_on(so)) {
+        return;
+    }
+    so->so_redirect->entry->counters.failed++;
+    if (so->so_m != NULL) {
+        send_unreachable(so->so_m, &so->fhost.ss, af, unreach);
     }
 }
 
 static void tell_errno(struct socket *so, int err)
 {
-    switch (err) {
-    case EHOSTUNREACH:
-        tell_unreachable(so, AF_INET, ICMP_UNREACH_HOST);
-        break;
-    case ENETUNREACH:
-        tell_unreachable(so, AF_INET, ICMP_UNREACH_NET);
-        break;
-    default:
-        tell_unreachable(so, AF_INET, ICMP_UNREACH_PORT);
-        break;
+    int unreach =
+        unreach_of_errno(redirect_errno(&so->so_redirect->target, err));
+
+    if (unreach >= 0) {
+        tell_unreachable(so, AF_INET, unreach);
     }
 }
 
 #ifdef __linux__
+/* A datagram that is too large for the path concerns the host alone: its
+ * kernel sends the next ones in fragments. */
+enum { UNREACH_TOO_LARGE = 4 };
+
 static void forward_error(struct socket *so, const struct cmsghdr *cmsg)
 {
     struct sock_extended_err ee;
@@ -388,7 +450,8 @@ static void forward_error(struct socket *so, const struct cmsghdr *cmsg)
         return;
     }
     memcpy(&ee, CMSG_DATA(cmsg), sizeof(ee));
-    if (ee.ee_origin == SO_EE_ORIGIN_ICMP && ee.ee_type == ICMP_UNREACH) {
+    if (ee.ee_origin == SO_EE_ORIGIN_ICMP && ee.ee_type == ICMP_UNREACH &&
+        ee.ee_code != UNREACH_TOO_LARGE) {
         tell_unreachable(so, AF_INET, ee.ee_code);
     } else if (ee.ee_origin == SO_EE_ORIGIN_ICMP6 &&
                ee.ee_type == ICMP6_UNREACH) {
@@ -414,8 +477,7 @@ static bool take_error(struct socket *so)
         return false;
     }
     for (cmsg = CMSG_FIRSTHDR(&msg); cmsg; cmsg = CMSG_NXTHDR(&msg, cmsg)) {
-        if ((cmsg->cmsg_level == IPPROTO_IP &&
-             cmsg->cmsg_type == IP_RECVERR) ||
+        if ((cmsg->cmsg_level == IPPROTO_IP && cmsg->cmsg_type == IP_RECVERR) ||
             (cmsg->cmsg_level == IPPROTO_IPV6 &&
              cmsg->cmsg_type == IPV6_RECVERR)) {
             forward_error(so, cmsg);
@@ -430,12 +492,21 @@ static bool take_error(struct socket *so)
 }
 #endif
 
-static size_t header_room(const struct socket *so)
+/* ---- from the target to the guest ---- */
+
+static size_t header_len(const struct socket *so)
 {
-    return IF_MAXLINKHDR +
-           (so->so_ffamily == AF_INET6
-                ? sizeof(struct ip6) + sizeof(struct udphdr)
-                : sizeof(struct udpiphdr));
+    return so->so_ffamily == AF_INET6
+               ? sizeof(struct ip6) + sizeof(struct udphdr)
+               : sizeof(struct udpiphdr);
+}
+
+/* The largest payload that the guest's protocol can carry; a unix socket can
+ * send more. */
+static size_t payload_max(const struct socket *so)
+{
+    return so->so_ffamily == AF_INET6 ? UINT16_MAX - sizeof(struct udphdr)
+                                      : UINT16_MAX - header_len(so);
 }
 
 /* An mbuf with room for n bytes of payload behind the headers. */
@@ -443,7 +514,7 @@ static struct mbuf *reply_mbuf(struct socket *so, size_t n)
 {
     struct mbuf *m = m_get(so->slirp);
 
-    m->m_data += header_room(so);
+    m->m_data += IF_MAXLINKHDR + header_len(so);
     if (M_FREEROOM(m) < (int)n) {
         m_inc(m, (m->m_data - m->m_dat) + n + 1);
     }
@@ -466,36 +537,50 @@ static uint32_t expiry(const struct socket *so)
     return curtime + (dns ? SO_EXPIREFAST : SO_EXPIRE);
 }
 
+/* Receives the datagram of n bytes that is next and passes it on; -1 with
+ * errno. */
+static ssize_t forward_datagram(struct socket *so, size_t n)
+{
+    struct mbuf *m = reply_mbuf(so, n);
+    ssize_t got = recv(so->s, m->m_data, n, MSG_DONTWAIT);
+
+    if (got < 0) {
+        int err = errno;
+
+        m_free(m);
+        errno = err;
+        return -1;
+    }
+    m->m_len = got;
+    slirp_redirect_count(so, 0, got);
+    so->so_expire = expiry(so);
+    so->so_redirect->answered = true;
+    send_to_guest(so, m);
+    return got;
+}
+
 /* False if there was none. */
 static bool take_datagram(struct socket *so)
 {
     ssize_t n = recv(so->s, NULL, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
-    struct mbuf *m;
 
-    if (n >= 0) {
-        m = reply_mbuf(so, n);
-        n = recv(so->s, m->m_data, n, MSG_DONTWAIT);
-        if (n >= 0) {
-            m->m_len = n;
-            slirp_redirect_count(so, 0, n);
-            so->so_expire = expiry(so);
-            send_to_guest(so, m);
-            return true;
+    if (n > (ssize_t)payload_max(so)) {
+        n = recv(so->s, NULL, 0, MSG_DONTWAIT); /* nobody could read it */
+    } else if (n >= 0) {
+        n = forward_datagram(so, n);
+    }
+    if (n < 0 && errno != EAGAIN && errno != EINTR) {
+        int err = errno;
+
+        if (!take_error(so)) {
+            tell_errno(so, err);
         }
-        m_free(m);
     }
-    if (errno != EAGAIN && errno != EINTR && !take_error(so)) {
-        tell_errno(so, errno);
-    }
-    return false;
+    return n >= 0;
 }
 
 void slirp_redirect_recvfrom(struct socket *so)
 {
-    if (!is_current(so->so_redirect)) {
-        udp_detach(so);
-        return;
-    }
     for (unsigned i = 0; i < BATCH && take_error(so); i++) {
     }
     for (unsigned i = 0; i < BATCH && so->so_queued <= QUEUED_MAX; i++) {
@@ -511,14 +596,13 @@ bool slirp_redirect_inbound(struct socket *so,
     RedirectInstance *instance = redirect_instance(so->slirp);
     TableEntry *entry;
 
-    if (instance->table == NULL ||
-        so->lhost.ss.ss_family != source->ss_family) {
+    if (so->lhost.ss.ss_family != source->ss_family) {
         return true;
     }
     if (so->so_state & SS_HOSTFWD) {
         FlowTuple tuple = tuple_of(&so->lhost.ss, source);
 
-        peer_remember(instance, &tuple);
+        tuple_set_note(&instance->peers, &tuple, 0, curtime);
         return true;
     }
     entry = redirect_match(instance, FLOW_UDP, &so->lhost.ss, source);

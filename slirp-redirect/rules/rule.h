@@ -202,6 +202,10 @@ char *rules_print(const GPtrArray *rules);
 void rules_verify(const GPtrArray *rules, const RuleNet *net,
                   const RuleHostfwd *hostfwds, unsigned n_hostfwds,
                   RuleDiags *diags);
+/* The loops alone: for rules that were verified before the hostfwds were
+ * known. */
+void rules_find_loops(const GPtrArray *rules, const RuleHostfwd *hostfwds,
+                      unsigned n_hostfwds, RuleDiags *diags);
 /* True if the rule's section is absent or one of net's networks. */
 bool rule_applies_to(const Rule *rule, const RuleNet *net);
 

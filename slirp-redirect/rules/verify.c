@@ -350,3 +350,16 @@ void rules_verify(const GPtrArray *rules, const RuleNet *net,
     g_hash_table_unref(v.names);
     cover_index_free(v.cover);
 }
+
+void rules_find_loops(const GPtrArray *rules, const RuleHostfwd *hostfwds,
+                      unsigned n_hostfwds, RuleDiags *diags)
+{
+    Verifier v = { .hostfwds = hostfwds,
+                   .n_hostfwds = n_hostfwds,
+                   .diags = diags };
+
+    for (unsigned i = 0; i < rules->len; i++) {
+        check_loop(&v, g_ptr_array_index(rules, i));
+    }
+    summarize(&v);
+}

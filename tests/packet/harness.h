@@ -52,6 +52,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Net, net_free)
 int64_t net_now_ms(const Net *net);
 /* Let virtual time pass, at the pace the stack asks for. */
 void net_advance(Net *net, int64_t ms);
+/* Let time pass without a turn of the loop: the application was idle. */
+void net_stall(Net *net, int64_t ms);
 /* One turn of the loop; true if anything happened. */
 bool net_step(Net *net, int real_timeout_ms);
 /* Turn the loop until nothing more happens at this virtual instant. */
@@ -279,6 +281,7 @@ typedef struct ServerConfig {
     int type;         /* SOCK_STREAM (default), SOCK_DGRAM */
     const char *addr; /* default: loopback */
     uint16_t port;    /* 0: ephemeral */
+    const char *path; /* AF_UNIX; default: a new one */
     size_t source_len;
 } ServerConfig;
 

@@ -121,7 +121,9 @@ static socklen_t server_address(Net *net, const ServerConfig *config,
     socklen_t len;
 
     if (family == AF_UNIX) {
-        *path = g_strdup_printf("%s/%u.sock", net_tmpdir(net), number++);
+        *path = config->path ? g_strdup(config->path)
+                             : g_strdup_printf("%s/%u.sock", net_tmpdir(net),
+                                               number++);
         return unix_address(sa, *path);
     }
     len = loopback(sa, family, config->port);
@@ -316,16 +318,17 @@ static void read_stream(Peer *peer)
 static void read_datagrams(Peer *peer)
 {
     uint8_t data[CHUNK];
+    socklen_t len;
     ssize_t n;
 
     for (;;) {
-        peer->last_len = sizeof(peer->last);
-        n = recvfrom(peer->fd, data, sizeof(data), 0, &peer->last.sa,
-                     &peer->last_len);
+        len = sizeof(peer->last);
+        n = recvfrom(peer->fd, data, sizeof(data), 0, &peer->last.sa, &len);
         if (n < 0) {
             peer->error = errno == EAGAIN ? peer->error : errno;
             return;
         }
+        peer->last_len = len;
         peer->datagrams++;
         keep(peer, data, (size_t)n);
         if (peer->mode == PEER_ECHO) {

@@ -166,6 +166,12 @@ int64_t net_now_ms(const Net *net)
     return net_clock_ns / 1000000;
 }
 
+void net_stall(Net *net, int64_t ms)
+{
+    (void)net;
+    net_clock_ns += ms * 1000000;
+}
+
 /* The loop */
 
 int net_add_poll(Net *net, int fd, short events)
