@@ -26,8 +26,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "src/libslirp.h"
-
 #include "engine/events.h"
 #include "engine/flowtable.h"
 #include "engine/timers.h"
