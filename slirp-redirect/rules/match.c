@@ -458,7 +458,7 @@ static bool missing_colon(Parser *p, Span s)
 
 bool parse_match(Parser *p)
 {
-    Span proto = p->match, rest, dst, src = { NULL, 0 };
+    Span proto, rest, dst, src = { NULL, 0 };
     size_t colon = span_find(p->match, ':'), at;
     bool ok;
 

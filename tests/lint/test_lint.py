@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Static analysis of the project's own files."""
+
+import concurrent.futures
+import os
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+BUILD = pathlib.Path(os.environ.get("SLIRP_REDIRECT_BUILD",
+                                    ROOT / "build")).resolve()
+PAGES = sorted((ROOT / "docs").glob("*.[1-9]"))
+# Files of these kinds have no place for a comment, or a form of their own.
+WITHOUT_LICENCE = re.compile(
+    r"\.(md|patch|in|ok|conf|wrap|map|supp|ignore|abignore|json|txt|build)$|"
+    r"^debian/|(^|/)(\.[^/]+|LICENSE|series|packagefiles/.*|corpus/.*)$")
+
+
+def tracked(*patterns: str) -> list[str]:
+    if not (ROOT / ".git").exists():
+        pytest.skip("needs the repository")
+    text = subprocess.check_output(["git", "ls-files", "-z", *patterns],
+                                   cwd=ROOT, text=True)
+    return [name for name in text.split("\0") if (ROOT / name).is_file()]
+
+
+def clean(*command: str) -> None:
+    done = subprocess.run(command, cwd=ROOT, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert done.returncode == 0, done.stdout[-8000:]
+
+
+def first_line(name: str) -> str:
+    return (ROOT / name).read_bytes().split(b"\n", 1)[0].decode(
+        errors="replace")
+
+
+def test_format():
+    clean("clang-format-14", "--dry-run", "-Werror",
+          *tracked("*.c", "*.h"))
+
+
+def test_shell_scripts():
+    scripts = [name for name in tracked()
+               if re.match(r"#!.*\b(ba|da)?sh$", first_line(name))
+               or name.endswith((".sh", ".bash"))]
+    assert len(scripts) > 5
+    clean("shellcheck", "-x", *scripts)
+
+
+def test_spelling():
+    """debian/ and the patches have checkers of their own."""
+    clean("codespell", f"--ignore-words={HERE / 'codespell.ignore'}",
+          *(name for name in tracked() if not name.endswith(".patch")))
+
+
+def test_licences():
+    missing = [
+        name for name in tracked() if not WITHOUT_LICENCE.search(name)
+        and "SPDX-License-Identifier: BSD-3-Clause" not in "".join(
+            (ROOT / name).read_text(errors="replace").splitlines()[:8])]
+    assert not missing
+
+
+def test_cppcheck():
+    clean("cppcheck", "--quiet", "--error-exitcode=1", "--std=c11",
+          "--enable=warning,performance,portability", "--inline-suppr",
+          "--max-configs=1", "--library=gtk", "-j2", "-I.", "-Islirp-redirect",
+          f"--suppressions-list={HERE / 'cppcheck.supp'}",
+          "slirp-redirect", "tests")
+
+
+def tidy(name: str) -> str:
+    done = subprocess.run(
+        ["clang-tidy-14", "-p", BUILD, "--quiet", name], cwd=ROOT, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    return done.stdout if done.returncode else ""
+
+
+def test_clang_tidy():
+    """What is part of the library and the command."""
+    names = tracked("slirp-redirect/*.c")
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = "".join(pool.map(tidy, names))
+    assert not found, found[-8000:]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_manual(page):
+    clean("mandoc", "-Tlint", "-W", "warning", str(page))
+    shown = subprocess.run(["man", "--warnings", "-l", page],
+                           capture_output=True, text=True,
+                           env={**os.environ, "MANWIDTH": "80",
+                                "LC_ALL": "C.UTF-8", "PAGER": "cat"})
+    assert (shown.returncode, shown.stderr) == (0, "")
+
+
+def test_manuals_refer_to_each_other():
+    """Each is installed, is referred to, and refers to pages that exist."""
+    ours = {page.name for page in PAGES}
+    installed = (ROOT / "docs/meson.build").read_text()
+    referred = set()
+    for page in PAGES:
+        names = {f"{name}.{section}" for name, section in re.findall(
+            r"^\.Xr (\S+) (\d)", page.read_text(), re.M)}
+        assert {name for name in names
+                if name.startswith("slirp") and name != "slirp4netns.1"
+                } <= ours, page.name
+        referred |= names - {page.name}
+        assert f"'{page.name}'" in installed, page.name
+    assert ours <= referred
