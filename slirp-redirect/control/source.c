@@ -47,8 +47,8 @@ void source_load_fd(int fd, const char *path, GPtrArray *rules,
                        "its permissions",
                        g_strerror(errno));
     } else {
-        append_all(rules, rules_parse_lines(text->str, text->len, pos.source,
-                                            diags));
+        append_all(rules,
+                   rules_parse_lines(text->str, text->len, pos.source, diags));
         g_string_free(text, TRUE);
     }
     if (fd >= 0) {

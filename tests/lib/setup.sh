@@ -15,7 +15,7 @@ packages_guest=(qemu-system-x86 seabios ipxe-qemu python3 cpio
     libssl3 libpcre2-8-0 zlib1g libcrypt1)
 # To run every test. The last libraries are chrony's and PostgreSQL's.
 packages_test=(python3-pytest shellcheck
-    clang clang-format-14 clang-tidy-14 cppcheck codespell mandoc man-db
+    clang libclang-rt-14-dev clang-format-14 clang-tidy-14 cppcheck codespell mandoc man-db
     gcc-i686-linux-gnu gcc-s390x-linux-gnu qemu-user debootstrap
     abigail-tools binutils
     slirp4netns socat netcat-openbsd vdens libvdeplug-slirp libslirp-helper

@@ -119,6 +119,8 @@ static void test_set_keeps_entries(void)
     guest_expect_counts(guest, 3, 0, 0, 0);
     guest_set_rules(guest, "tcp:80-drop");
     expect_rules(guest, "5 tcp:80-drop");
+    guest_set_rules(guest, "[10.0.2.0/24]\ntcp:80-drop");
+    expect_rules(guest, "6 tcp:80-drop");
     guest_expect_idle(guest);
 }
 
@@ -184,25 +186,37 @@ static void add_forward(Guest *guest, int is_udp, uint16_t port)
 }
 
 /* Neither the rules nor the hostfwds have to come first. */
-static void test_loops(void)
+static void test_loop_by_hostfwd(void)
 {
     g_autoptr(Net) net = net_new();
     Guest *guest = guest_new(net);
     uint16_t tcp = net_refused_port(net, AF_INET, SOCK_STREAM);
-    uint16_t udp = net_refused_port(net, AF_INET, SOCK_DGRAM);
 
-    guest_set_rules(guest, "tcp:80-:%u\nudp:80-:%u+name=u", tcp, udp);
+    guest_set_rules(guest, "tcp:80-:%u", tcp);
     net_advance(net, 1000);
     net_expect_log(net, loop);
     add_forward(guest, 0, tcp);
-    net_advance(net, 1000); /* once: another message fails the test */
-    guest_set_rules(guest, "tcp:80-:%u", tcp);
+    net_advance(net, 1000);
+}
+
+/* The same loops are told of once: another message fails the test. */
+static void test_loop_by_rules(void)
+{
+    g_autoptr(Net) net = net_new();
+    Guest *guest = guest_new(net);
+    uint16_t udp = net_refused_port(net, AF_INET, SOCK_DGRAM);
+
+    add_forward(guest, 1, udp);
+    net_advance(net, 1000);
+    guest_set_rules(guest, "tcp:80-:%u", udp);
+    net_advance(net, 1000);
+    net_expect_log(net, loop);
+    guest_set_rules(guest, "udp:80-:%u", udp);
+    net_advance(net, 1000);
+    guest_set_rules(guest, "udp:80-:%u\nudp:53-drop", udp);
     net_advance(net, 1000);
     net_expect_log(net, "*a loop*+name=u*");
-    add_forward(guest, 1, udp);
     guest_set_rules(guest, "udp:80-:%u+name=u", udp);
-    net_advance(net, 1000);
-    guest_set_rules(guest, "udp:80-:%u", tcp == udp ? 1 : tcp);
     net_advance(net, 1000);
 }
 
@@ -240,21 +254,49 @@ static void test_state(void)
     Guest *plain = guest_new(net), *guest = guest_new(net);
     Peer *tcp = server_new(net, .mode = PEER_ECHO);
     Peer *udp = server_new(net, .mode = PEER_ECHO, .type = SOCK_DGRAM);
-    g_autoptr(GByteArray) before = saved(plain), after = NULL;
+    g_autoptr(GByteArray) before = saved(plain), ruled = NULL, busy = NULL;
     Conn *conn;
 
     guest_set_rules(guest, "tcp:10.0.2.100:80-:%u\nudp:53-:%u", peer_port(tcp),
                     peer_port(udp));
+    ruled = saved(guest);
+    g_assert_cmpmem(ruled->data, ruled->len, before->data, before->len);
     conn = guest_connect(guest, "10.0.2.100", 80);
     conn_expect_established(conn);
     guest_send_text(guest, 5000, "198.51.100.7", 53, "hello");
     guest_expect(guest, m_udp());
-    after = saved(guest);
-    g_assert_cmpmem(after->data, after->len, before->data, before->len);
+    busy = saved(guest); /* the next packet's identification is part of it */
+    g_assert_cmpuint(busy->len, ==, before->len);
     g_assert_cmpint(slirp_state_version(), ==, 4);
-    g_assert_cmpint(slirp_state_load(guest_slirp(plain), 4, stream_read, after),
+    g_assert_cmpint(slirp_state_load(guest_slirp(plain), 4, stream_read, busy),
                     ==, 0);
+    g_assert_cmpuint(busy->len, ==, 0);
+    g_assert_cmpint(guest_count_tcp(plain) + guest_count_udp(plain), ==, 0);
     expect_rules(plain, "");
+    conn_close(conn);
+    guest_expect_idle(guest);
+}
+
+/* A guestfwd that is added where a redirected flow stands is not that flow. */
+static void test_state_beside_guestfwd(void)
+{
+    g_autoptr(Net) net = net_new();
+    g_autoptr(GByteArray) got = g_byte_array_new(), bytes = NULL;
+    Guest *guest = guest_new(net), *target = guest_new(net);
+    Peer *tcp = server_new(net, .mode = PEER_ECHO);
+    struct in_addr at = { inet_addr("10.0.2.100") };
+    Conn *conn;
+
+    guest_set_rules(guest, "tcp:10.0.2.100:80-:%u", peer_port(tcp));
+    conn = guest_connect(guest, "10.0.2.100", 80);
+    conn_expect_established(conn);
+    slirp_add_guestfwd(guest_slirp(guest), stream_write, got, &at, 80);
+    slirp_add_guestfwd(guest_slirp(target), stream_write, got, &at, 80);
+    g_assert_cmpuint(slirp_socket_can_recv(guest_slirp(guest), at, 80), ==, 0);
+    bytes = saved(guest);
+    g_assert_cmpint(
+        slirp_state_load(guest_slirp(target), 4, stream_read, bytes), ==, 0);
+    g_assert_cmpint(guest_count_tcp(target), ==, 0);
     conn_close(conn);
     guest_expect_idle(guest);
 }
@@ -268,7 +310,10 @@ int main(int argc, char **argv)
     g_test_add_func("/redirect/api/set-keeps-entries", test_set_keeps_entries);
     g_test_add_func("/redirect/api/warnings", test_warnings);
     g_test_add_func("/redirect/api/environment", test_environment);
-    g_test_add_func("/redirect/api/loops", test_loops);
+    g_test_add_func("/redirect/api/loop-by-hostfwd", test_loop_by_hostfwd);
+    g_test_add_func("/redirect/api/loop-by-rules", test_loop_by_rules);
     g_test_add_func("/redirect/api/state", test_state);
+    g_test_add_func("/redirect/api/state-beside-guestfwd",
+                    test_state_beside_guestfwd);
     return g_test_run();
 }

@@ -74,5 +74,5 @@ class Machine:
 
     def rules(self):
         """(id, rule) of each netdev's table, as `info usernet` has them."""
-        return re.findall(r"^ +(\d+)(?: +\d+){5}  (\S+)$",
+        return re.findall(r"^ +(\d+) .*  (\S+)$",
                           self.human("info usernet"), re.M)
