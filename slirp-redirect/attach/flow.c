@@ -219,12 +219,14 @@ static int bind_outbound(const Slirp *slirp, int s, int af)
 int redirect_socket(struct RedirectFlow *flow, int type,
                     const struct sockaddr_storage *target)
 {
-    int s = slirp_socket(target->ss_family, type, 0);
+    int s = slirp_socket(target->ss_family, type | SLIRP_SOCK_NONBLOCK, 0);
 
     if (s < 0) {
         return -1;
     }
-    slirp_set_nonblock(s);
+    if (!SLIRP_SOCK_NONBLOCK) {
+        slirp_set_nonblock(s);
+    }
     if (!is_local(target) &&
         bind_outbound(flow->instance->slirp, s, target->ss_family) < 0) {
         int err = errno;
@@ -264,6 +266,7 @@ void redirect_watch(struct socket *so, int s)
     so->s = s;
     /* What the application found out was about an earlier descriptor. */
     so->pollfds_idx = -1;
+    slirp_socket_touch(so);
     so->slirp->cb->register_poll_fd(s, so->slirp->opaque);
 }
 
@@ -358,6 +361,37 @@ int slirp_redirect_connect_next(struct socket *so, int err)
     }
     soclose(so);
     return connect_any(flow, so, redirect_errno(&flow->target, err));
+}
+
+static bool connect_target(struct socket *so, struct sockaddr_storage *ss,
+                           socklen_t *len)
+{
+    if (so->so_redirect != NULL) {
+        *ss = so->so_redirect->target;
+        *len = so->so_redirect->target_len;
+        return true;
+    }
+    *ss = so->fhost.ss;
+    *len = sockaddr_size(ss);
+    return sotranslate_out(so, ss) >= 0;
+}
+
+void slirp_connect_probe(struct socket *so)
+{
+    struct sockaddr_storage target;
+    socklen_t len;
+
+    if (so->s < 0 || !connect_target(so, &target, &len) || !is_local(&target)) {
+        return;
+    }
+    /* Asking again tells how the first attempt went. */
+    if (connect(so->s, (struct sockaddr *)&target, len) == 0 ||
+        errno == EISCONN) {
+        tcp_fconnected(so);
+    } else if (errno != EALREADY && errno != EINPROGRESS && errno != EAGAIN &&
+               errno != EINTR) {
+        tcp_fconnect_failed(so, errno);
+    }
 }
 
 void slirp_redirect_connected(struct socket *so)

@@ -87,6 +87,11 @@ int slirp_redirect_connect(struct socket *so);
  * address. Returns 0 if that is in progress, or the errno to report.
  */
 int slirp_redirect_connect_next(struct socket *so, int err);
+/*
+ * Called when a connect was begun and the guest's SYN is kept: if the target
+ * is on this host, the outcome is known already. May free the socket.
+ */
+void slirp_connect_probe(struct socket *so);
 /* Called when the host side is connected, before the SYN is answered. */
 void slirp_redirect_connected(struct socket *so);
 

@@ -215,6 +215,11 @@ static bool is_over(const struct socket *so)
             (tp->t_state == TCPS_FIN_WAIT_1 && (so->so_state & SS_NOFDREF)));
 }
 
+static bool was_idle_longer(const struct socket *so, const struct socket *other)
+{
+    return (int)(so->so_tcpcb->t_rcvtime - other->so_tcpcb->t_rcvtime) < 0;
+}
+
 static struct socket *oldest_over(struct Slirp *slirp, unsigned *half_open)
 {
     struct socket *found = NULL;
@@ -226,8 +231,7 @@ static struct socket *oldest_over(struct Slirp *slirp, unsigned *half_open)
             so->so_tcpcb->t_state == TCPS_SYN_RECEIVED) {
             (*half_open)++;
         }
-        if (is_over(so) &&
-            (found == NULL || so->so_tcpcb->t_idle > found->so_tcpcb->t_idle)) {
+        if (is_over(so) && (found == NULL || was_idle_longer(so, found))) {
             found = so;
         }
     }

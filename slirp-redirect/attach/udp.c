@@ -227,7 +227,7 @@ static struct socket *flow_socket_new(RedirectInstance *instance,
     }
     so->so_expire = curtime + SO_EXPIRE;
     so->so_state = SS_ISFCONNECTED;
-    slirp_insque(so, &so->slirp->udb);
+    slirp_socket_insert(so, &so->slirp->udb);
     redirect_watch(so, s);
     g_hash_table_insert(instance->udp, &flow->tuple, flow);
     redirect_log_open(flow, so);
@@ -345,6 +345,7 @@ enum slirp_redirect_verdict slirp_redirect_datagram(
     flow = g_hash_table_lookup(instance->udp, &tuple);
     if (flow != NULL) {
         *so = flow->so;
+        slirp_socket_touch(*so);
         return SLIRP_REDIRECT_TARGET;
     }
     if (is_hostfwd_reply(instance, lhost, &tuple)) {
