@@ -40,7 +40,7 @@ struct SlirpSockets {
     Ready ready[READY_MAX];
     unsigned n_ready, next_ready;
 
-    struct socket *checking; /* classic: whose events are asked for */
+    struct socket *checking;       /* classic: whose events are asked for */
     SlirpGetREventsCb get_revents; /* classic: of the application */
     void *opaque;
 
@@ -507,10 +507,9 @@ void slirp_sockets_fill(Slirp *slirp, uint32_t *timeout,
     read_clock(self);
     work_off_touched(self);
     if (self->events != NULL) {
-        self->poll_index =
-            self->registered
-                ? add_poll(events_fd(self->events), SLIRP_POLL_IN, opaque)
-                : -1;
+        self->poll_index = self->registered ? add_poll(events_fd(self->events),
+                                                       SLIRP_POLL_IN, opaque)
+                                            : -1;
     } else {
         slirp_fill_sockets(slirp, add_poll, opaque);
     }
