@@ -43,13 +43,28 @@ int slirp_add_redirect(Slirp *slirp, const char *rule, char **errmsg)
     }
     parsed = rule_parse(rule, &pos, diags);
     if (parsed != NULL) {
-        id = redirect_add(instance, parsed, diags);
+        id = redirect_add(instance, parsed, instance->n_own, diags);
     }
     report(diags, errmsg);
     if (id < 0) {
         errno = EINVAL;
     }
     return id;
+}
+
+int slirp_redirect_id(Slirp *slirp, const char *name)
+{
+    const GPtrArray *entries = redirect_instance(slirp)->entries;
+
+    for (unsigned i = 0; i < entries->len; i++) {
+        const TableEntry *entry = g_ptr_array_index(entries, i);
+
+        if (entry->rule->name != NULL && strcmp(entry->rule->name, name) == 0) {
+            return entry->id;
+        }
+    }
+    errno = ENOENT;
+    return -1;
 }
 
 int slirp_remove_redirect(Slirp *slirp, int id)

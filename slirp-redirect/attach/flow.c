@@ -21,6 +21,8 @@ struct RedirectFlow *redirect_flow_new(RedirectInstance *instance,
     flow->instance = instance;
     flow->entry = table_entry_ref(entry);
     flow->link.data = flow;
+    flow->id = ++instance->last_flow;
+    flow->start_us = g_get_monotonic_time();
     return flow;
 }
 
@@ -39,6 +41,7 @@ void slirp_redirect_sofree(struct socket *so)
     if (flow == NULL) {
         return;
     }
+    redirect_log_end(flow, so);
     so->so_redirect = NULL;
     stop_connecting(flow);
     if (so->so_type == IPPROTO_UDP) {
@@ -264,18 +267,10 @@ void redirect_watch(struct socket *so, int s)
     so->slirp->cb->register_poll_fd(s, so->slirp->opaque);
 }
 
-void redirect_unwatch(struct socket *so)
-{
-    if (so->s != -1) {
-        so->slirp->cb->unregister_poll_fd(so->s, so->slirp->opaque);
-        closesocket(so->s);
-        so->s = -1;
-    }
-}
-
 void redirect_read_clock(struct Slirp *slirp)
 {
-    curtime = slirp->cb->clock_get_ns(slirp->opaque) / SCALE_MS;
+    slirp->curtime = slirp->cb->clock_get_ns(slirp->opaque) / SCALE_MS;
+    curtime = slirp->curtime;
 }
 
 static int start_connect(struct RedirectFlow *flow, struct socket *so)
@@ -320,6 +315,7 @@ static int connect_any(struct RedirectFlow *flow, struct socket *so, int err)
         }
     }
     flow->entry->counters.failed++;
+    flow->error = g_strerror(err);
     return err;
 }
 
@@ -360,7 +356,7 @@ int slirp_redirect_connect_next(struct socket *so, int err)
     if (flow == NULL) {
         return err;
     }
-    redirect_unwatch(so);
+    soclose(so);
     return connect_any(flow, so, redirect_errno(&flow->target, err));
 }
 
@@ -368,6 +364,7 @@ void slirp_redirect_connected(struct socket *so)
 {
     if (so->so_redirect != NULL) {
         stop_connecting(so->so_redirect);
+        redirect_log_open(so->so_redirect, so);
     }
 }
 
@@ -428,6 +425,9 @@ void slirp_redirect_poll(struct Slirp *slirp, int select_error,
         instance->loops_checked = true;
         redirect_check_loops(instance);
     }
+    if (instance->control != NULL) {
+        redirect_control_poll(instance, select_error, get_revents, opaque);
+    }
 }
 
 void slirp_redirect_fill(struct Slirp *slirp, uint32_t *timeout,
@@ -440,6 +440,9 @@ void slirp_redirect_fill(struct Slirp *slirp, uint32_t *timeout,
         uint32_t at = flow->so->s == -1 ? flow->retry_at : flow->attempt_ends;
 
         *timeout = MIN(*timeout, passed(at) ? 0 : at - curtime);
+    }
+    if (instance->control != NULL) {
+        redirect_control_fill(instance, timeout, add_poll, opaque);
     }
 }
 
@@ -485,6 +488,8 @@ slirp_redirect_syn(struct Slirp *slirp, const struct sockaddr_storage *lhost,
     verdict = redirect_verdict(instance, entry, &dst);
     if (verdict == SLIRP_REDIRECT_TARGET) {
         *flow = redirect_flow_new(instance, entry);
+    } else {
+        redirect_log_verdict(instance, entry, FLOW_TCP, lhost, fhost);
     }
     return verdict;
 }

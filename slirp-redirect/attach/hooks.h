@@ -10,6 +10,7 @@
 #ifndef SLIRP_REDIRECT_ATTACH_HOOKS_H
 #define SLIRP_REDIRECT_ATTACH_HOOKS_H
 
+#include <glib.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -136,5 +137,41 @@ enum slirp_redirect_verdict slirp_redirect_echo(struct Slirp *slirp,
  * or neighbour solicitation for it must be answered. addr: struct in_addr or
  * struct in6_addr. */
 bool slirp_redirect_owns(struct Slirp *slirp, const void *addr, int af);
+
+/* ---- limits of what a guest can take (limits.c) ---- */
+
+/* Called by slirp_new(), before anything else is made, and at the end of
+ * slirp_cleanup(). */
+void slirp_limit_new(struct Slirp *slirp);
+void slirp_limit_cleanup(struct Slirp *slirp);
+/* Called by socreate() and sofree(). */
+void slirp_limit_created(struct socket *so);
+void slirp_limit_freed(struct socket *so);
+/*
+ * Called with what socket() or accept() returned: the same, or -1 with EMFILE,
+ * and fd closed, if it is one that the application keeps in reserve.
+ */
+int slirp_limit_descriptor(int fd);
+/*
+ * Called before a flow of proto from the guest address lhost is made. May free
+ * an idle socket of that protocol to make room. False if the flow has to be
+ * refused, which UDP and ICMP never are.
+ */
+bool slirp_limit_flow(struct Slirp *slirp, int proto,
+                      const struct sockaddr_storage *lhost);
+/* The same from within the poll loop, where nothing may be freed: true if
+ * there are too many. */
+bool slirp_limit_reached(struct Slirp *slirp, int proto);
+/* Called for each packet: true if the guest may have sent it from addr, a
+ * struct in_addr or struct in6_addr. */
+bool slirp_limit_source(struct Slirp *slirp, const void *addr, int af);
+/* How many buffers may wait: for other fragments; for an earlier segment of
+ * so; for the guest's link-layer address. */
+unsigned slirp_limit_fragments(void);
+unsigned slirp_limit_segments(const struct socket *so);
+unsigned slirp_limit_waiting(void);
+/* Called by slirp_connection_info(): what was evicted, refused and dropped, a
+ * line for each; nothing if nothing was. */
+void slirp_limit_info(struct Slirp *slirp, GString *text);
 
 #endif

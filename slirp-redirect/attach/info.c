@@ -2,29 +2,7 @@
 /* The redirect section of slirp_connection_info(): rules, counters, flows. */
 #include "attach/instance.h"
 
-#include <sys/un.h>
-
-/* address:port, [address]:port or unix:path, into a new string. */
-static char *endpoint(const struct sockaddr_storage *ss)
-{
-    char text[IPADDR_STRLEN];
-    uint16_t port;
-    IpAddr addr;
-
-    if (ss->ss_family == AF_UNIX) {
-        const struct sockaddr_un *sun = (const struct sockaddr_un *)ss;
-        g_autofree char *path = g_uri_escape_string(sun->sun_path, "/", FALSE);
-
-        return g_strdup_printf("unix:%s", path);
-    }
-    if (ss->ss_family == 0) {
-        return g_strdup("-");
-    }
-    addr = ipaddr_from_sockaddr((const struct sockaddr *)ss, &port);
-    ipaddr_print(&addr, text);
-    return g_strdup_printf(addr.family == AF_INET6 ? "[%s]:%u" : "%s:%u", text,
-                           port);
-}
+#include "control/endpoint.h"
 
 /* How long ago, to the second. */
 static char *last_hit(const TableCounters *c)
@@ -71,9 +49,9 @@ static void append_flow(GString *str, const char *proto,
                         const struct socket *so)
 {
     const struct RedirectFlow *flow = so->so_redirect;
-    g_autofree char *guest = endpoint(&so->lhost.ss);
-    g_autofree char *asked = endpoint(&so->fhost.ss);
-    g_autofree char *target = endpoint(&flow->target);
+    g_autofree char *guest = endpoint_print(&so->lhost.ss);
+    g_autofree char *asked = endpoint_print(&so->fhost.ss);
+    g_autofree char *target = endpoint_print(&flow->target);
 
     g_string_append_printf(str, "  %4d %-5s %s > %s > %s\n", flow->entry->id,
                            proto, guest, asked, target);

@@ -55,6 +55,7 @@ static void swap_in(RedirectInstance *instance, GPtrArray *entries,
     instance->entries = entries;
     instance->served = redirect_served(entries, &instance->net);
     instance->n_own = n_own;
+    instance->generation++;
     instance->loops_checked = false;
     redirect_udp_sweep(instance);
 }
@@ -68,8 +69,9 @@ static TableEntry *entry_new(RedirectInstance *instance, Rule *rule,
 static bool same_addrs(const GArray *a, const GArray *b)
 {
     return a->len == b->len &&
-           memcmp(a->data, b->data, a->len * sizeof(struct sockaddr_storage)) ==
-               0;
+           (a->len == 0 ||
+            memcmp(a->data, b->data,
+                   a->len * sizeof(struct sockaddr_storage)) == 0);
 }
 
 static void free_list(void *list)
@@ -213,7 +215,7 @@ static GPtrArray *copy_entries(const GPtrArray *entries)
 }
 
 /* The whole table as it would be with one more rule, for the verifier. */
-static void verify_with(RedirectInstance *instance, Rule *rule,
+static void verify_with(RedirectInstance *instance, Rule *rule, unsigned at,
                         RuleDiags *diags)
 {
     g_autoptr(GPtrArray) rules = g_ptr_array_new();
@@ -222,17 +224,18 @@ static void verify_with(RedirectInstance *instance, Rule *rule,
         TableEntry *entry = g_ptr_array_index(instance->entries, i);
         g_ptr_array_add(rules, entry->rule);
     }
-    g_ptr_array_insert(rules, instance->n_own, rule);
+    g_ptr_array_insert(rules, at, rule);
     rules_verify(rules, &instance->net, NULL, 0, diags);
 }
 
-int redirect_add(RedirectInstance *instance, Rule *rule, RuleDiags *diags)
+int redirect_add(RedirectInstance *instance, Rule *rule, unsigned at,
+                 RuleDiags *diags)
 {
     GArray *addrs = NULL;
     GPtrArray *entries;
     TableEntry *entry;
 
-    verify_with(instance, rule, diags);
+    verify_with(instance, rule, at, diags);
     if (diags->errors == 0) {
         addrs = resolve_target(rule, diags);
     }
@@ -242,8 +245,8 @@ int redirect_add(RedirectInstance *instance, Rule *rule, RuleDiags *diags)
     }
     entry = entry_new(instance, rule, addrs);
     entries = copy_entries(instance->entries);
-    g_ptr_array_insert(entries, instance->n_own, entry);
-    swap_in(instance, entries, instance->n_own + 1);
+    g_ptr_array_insert(entries, at, entry);
+    swap_in(instance, entries, instance->n_own + (at <= instance->n_own));
     return entry->id;
 }
 
@@ -314,6 +317,7 @@ static void load_rules(RedirectInstance *instance, GPtrArray *rules,
                        RuleDiags *diags)
 {
     unsigned n_own = rules->len;
+    bool own_good = diags->errors == 0;
 
     source_load_environment(rules, diags);
     if (rules->len > 0 || diags->errors > 0) {
@@ -323,6 +327,7 @@ static void load_rules(RedirectInstance *instance, GPtrArray *rules,
         warn_of(diags);
         if (!good) {
             close_table(instance, diags);
+            redirect_control_closed(instance, rules, n_own, own_good);
         }
     }
 }
@@ -342,6 +347,7 @@ const char **slirp_redirect_new(struct Slirp *slirp, const char **names)
     instance->next_id = 1;
     g_queue_init(&instance->connecting);
     redirect_udp_init(instance);
+    redirect_control_init(instance);
     instance->loops_checked = true; /* there are no rules */
 
     names = take_carried(names, rules, diags);
@@ -358,6 +364,7 @@ void slirp_redirect_cleanup(struct Slirp *slirp)
 {
     RedirectInstance *instance = slirp->redirect;
 
+    redirect_control_done(instance);
     redirect_udp_done(instance);
     g_clear_pointer(&instance->table, table_unref);
     g_ptr_array_unref(instance->entries);

@@ -34,6 +34,10 @@ struct RedirectFlow {
     struct sockaddr_storage target; /* the one in use; ss_family 0 = none yet */
     socklen_t target_len;
     uint64_t bytes_out, bytes_in;
+    uint64_t id;       /* within the instance, from 1 */
+    int64_t start_us;  /* g_get_monotonic_time() */
+    bool open;         /* the target was reached */
+    const char *error; /* static text: why it ended, or was never open */
 
     /* TCP, while connecting (instance->connecting): curtime values. */
     GList link;
@@ -50,10 +54,13 @@ struct RedirectFlow {
 typedef struct RedirectInstance {
     struct Slirp *slirp;
     RuleNet net;
-    GPtrArray *entries; /* TableEntry *, owned references */
-    unsigned n_own;     /* how many of them, the first, are of this instance */
-    Table *table;       /* NULL while there are no rules */
-    GArray *served;     /* IpPrefix: on-link addresses that rules name */
+    GPtrArray *entries;  /* TableEntry *, owned references */
+    unsigned n_own;      /* how many of them, the first, are of this instance */
+    Table *table;        /* NULL while there are no rules */
+    GArray *served;      /* IpPrefix: on-link addresses that rules name */
+    uint64_t generation; /* counts tables, from 1 */
+    uint64_t last_flow;  /* id of the newest flow */
+    struct RedirectControl *control; /* NULL = nobody asked for it */
     int next_id;
     char *closed;       /* why everything is rejected, or NULL */
     bool loops_checked; /* since the rules or the hostfwds changed */
@@ -99,8 +106,6 @@ int redirect_socket(struct RedirectFlow *flow, int type,
 int redirect_errno(const struct sockaddr_storage *target, int err);
 /* Gives so the descriptor s and has the application watch it. */
 void redirect_watch(struct socket *so, int s);
-/* Closes the descriptor of so, if it has one. */
-void redirect_unwatch(struct socket *so);
 
 /* udp.c: what the instance remembers of UDP flows and hostfwd peers. */
 void redirect_udp_init(RedirectInstance *instance);
@@ -115,6 +120,28 @@ void redirect_check_loops(RedirectInstance *instance);
 /* neighbour.c: the on-link destinations of entries; g_array_unref(). */
 GArray *redirect_served(const GPtrArray *entries, const RuleNet *net);
 
+/*
+ * control.c: what SLIRP_REDIRECT_CONTROL, SLIRP_REDIRECT_LOG and
+ * SLIRP_REDIRECT_RELOAD ask for. init comes before the rules are loaded.
+ */
+void redirect_control_init(RedirectInstance *instance);
+void redirect_control_done(RedirectInstance *instance);
+/* That the first n_own of rules, all good or not, did not make a table. */
+void redirect_control_closed(RedirectInstance *instance, const GPtrArray *rules,
+                             unsigned n_own, bool own_good);
+void redirect_control_fill(RedirectInstance *instance, uint32_t *timeout,
+                           SlirpAddPollCb add_poll, void *opaque);
+void redirect_control_poll(RedirectInstance *instance, int select_error,
+                           SlirpGetREventsCb get_revents, void *opaque);
+
+/* log.c: lines of the flow log, for rules with +log. */
+void redirect_log_open(struct RedirectFlow *flow, const struct socket *so);
+void redirect_log_end(struct RedirectFlow *flow, const struct socket *so);
+/* What a rule without target says of a flow; an echo has port 0. */
+void redirect_log_verdict(RedirectInstance *instance, const TableEntry *entry,
+                          FlowProto proto, const struct sockaddr_storage *lhost,
+                          const struct sockaddr_storage *fhost);
+
 /* info.c: the text of slirp_redirect_info(), empty without rules; g_free() */
 char *redirect_info(RedirectInstance *instance);
 
@@ -126,8 +153,10 @@ char *redirect_info(RedirectInstance *instance);
  */
 bool redirect_replace(RedirectInstance *instance, GPtrArray *rules,
                       unsigned n_own, RuleDiags *diags);
-/* Inserts one rule after this instance's own; its id, or -1. */
-int redirect_add(RedirectInstance *instance, Rule *rule, RuleDiags *diags);
+/* Inserts one rule at that position; its id, or -1. Up to position n_own it is
+ * one of this instance's own. */
+int redirect_add(RedirectInstance *instance, Rule *rule, unsigned at,
+                 RuleDiags *diags);
 /* False if there is no entry with that id. */
 bool redirect_remove(RedirectInstance *instance, int id);
 

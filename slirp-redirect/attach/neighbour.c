@@ -21,6 +21,7 @@ enum slirp_redirect_verdict slirp_redirect_echo(struct Slirp *slirp,
 {
     RedirectInstance *instance = redirect_instance(slirp);
     FlowKey key = { .proto = FLOW_ICMP };
+    struct sockaddr_storage lhost, fhost;
     TableEntry *entry;
 
     if (instance->table == NULL) {
@@ -33,6 +34,9 @@ enum slirp_redirect_verdict slirp_redirect_echo(struct Slirp *slirp,
         return SLIRP_REDIRECT_NONE;
     }
     redirect_count_flow(entry);
+    ipaddr_to_sockaddr(&key.src, 0, &lhost);
+    ipaddr_to_sockaddr(&key.dst, 0, &fhost);
+    redirect_log_verdict(instance, entry, FLOW_ICMP, &lhost, &fhost);
     return redirect_verdict(instance, entry, &key.dst);
 }
 

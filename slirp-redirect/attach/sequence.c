@@ -11,11 +11,8 @@ uint32_t slirp_redirect_iss(struct socket *so)
 {
     struct Slirp *slirp = so->slirp;
     uint64_t now = (uint64_t)slirp->cb->clock_get_ns(slirp->opaque);
-    FlowTuple tuple;
+    FlowTuple tuple = tuple_of(&so->lhost.ss, &so->fhost.ss);
 
-    memset(&tuple, 0, sizeof(tuple));
-    tuple.src = ipaddr_from_sockaddr(&so->lhost.sa, &tuple.src_port);
-    tuple.dst = ipaddr_from_sockaddr(&so->fhost.sa, &tuple.dst_port);
     return (uint32_t)(siphash(siphash_process_key(), &tuple, sizeof(tuple)) +
                       now / STEP_NS);
 }

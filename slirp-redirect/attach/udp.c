@@ -205,10 +205,12 @@ static struct socket *flow_socket_new(RedirectInstance *instance,
                                       const struct sockaddr_storage *lhost,
                                       const struct sockaddr_storage *fhost)
 {
-    struct socket *so = socreate(instance->slirp, IPPROTO_UDP);
     struct RedirectFlow *flow = redirect_flow_new(instance, entry);
+    struct socket *so;
     int s;
 
+    slirp_limit_flow(instance->slirp, IPPROTO_UDP, lhost);
+    so = socreate(instance->slirp, IPPROTO_UDP);
     flow->so = so;
     flow->tuple = tuple_of(lhost, fhost);
     so->so_redirect = flow;
@@ -218,6 +220,7 @@ static struct socket *flow_socket_new(RedirectInstance *instance,
     if (s < 0) {
         int err = errno;
 
+        flow->error = g_strerror(err);
         sofree(so);
         errno = err;
         return NULL;
@@ -227,6 +230,7 @@ static struct socket *flow_socket_new(RedirectInstance *instance,
     slirp_insque(so, &so->slirp->udb);
     redirect_watch(so, s);
     g_hash_table_insert(instance->udp, &flow->tuple, flow);
+    redirect_log_open(flow, so);
     return so;
 }
 
@@ -246,7 +250,10 @@ void redirect_udp_sweep(RedirectInstance *instance)
         }
     }
     for (unsigned i = 0; i < stale->len; i++) {
-        udp_detach(g_ptr_array_index(stale, i));
+        struct socket *so = g_ptr_array_index(stale, i);
+
+        so->so_redirect->error = "its rule has changed";
+        udp_detach(so);
     }
 }
 
@@ -273,15 +280,19 @@ static bool is_hostfwd_reply(RedirectInstance *instance,
     return true;
 }
 
-/* Datagrams of one flow under a pass rule count as one flow. */
-static void count_passed(RedirectInstance *instance, const FlowTuple *tuple,
+/* Datagrams of one flow under a pass rule count as one flow; true for the
+ * first one. */
+static bool count_passed(RedirectInstance *instance, const FlowTuple *tuple,
                          TableEntry *entry)
 {
-    if (!tuple_set_has(&instance->passed, tuple, entry->id, curtime,
-                       SO_EXPIRE)) {
+    bool first =
+        !tuple_set_has(&instance->passed, tuple, entry->id, curtime, SO_EXPIRE);
+
+    if (first) {
         redirect_count_flow(entry);
     }
     tuple_set_note(&instance->passed, tuple, entry->id, curtime);
+    return first;
 }
 
 /* What a rule says of a datagram that belongs to no flow yet. */
@@ -298,10 +309,15 @@ first_datagram(RedirectInstance *instance, const FlowTuple *tuple,
     }
     verdict = redirect_verdict(instance, entry, &tuple->dst);
     if (verdict == SLIRP_REDIRECT_NONE) {
-        count_passed(instance, tuple, entry);
+        if (count_passed(instance, tuple, entry)) {
+            redirect_log_verdict(instance, entry, FLOW_UDP, lhost, fhost);
+        }
         return verdict;
     }
     redirect_count_flow(entry);
+    if (verdict != SLIRP_REDIRECT_TARGET) {
+        redirect_log_verdict(instance, entry, FLOW_UDP, lhost, fhost);
+    }
     errno = ECONNREFUSED;
     if (verdict == SLIRP_REDIRECT_TARGET) {
         *so = flow_socket_new(instance, entry, lhost, fhost);
@@ -407,7 +423,7 @@ static bool move_on(struct socket *so)
     if (s < 0) {
         return false;
     }
-    redirect_unwatch(so);
+    soclose(so);
     redirect_watch(so, s);
     send_again(so);
     return true;

@@ -7,7 +7,8 @@
  * exit status. A handler reads its options through a second table of the same
  * kind (cli_options_parse), its rules through input.c, and prints results to
  * stdout and everything else to stderr. Nothing here touches a network or
- * runs a shell; `run` alone starts another program, by replacing itself.
+ * runs a shell; the control sub-commands talk to a unix socket (remote.c);
+ * `run` alone starts another program, by replacing itself.
  */
 #ifndef SLIRP_REDIRECT_CLI_CLI_H
 #define SLIRP_REDIRECT_CLI_CLI_H
@@ -95,9 +96,24 @@ bool cli_verify(const GPtrArray *rules, const RuleNet *net,
 /* An empty list of Rule *, owned. */
 GPtrArray *cli_rules_new(void);
 
+/* Asks a running instance (socket NULL: the only one) for command, with words
+ * and the text rest behind them, and prints the reply; the exit status. */
+int cli_ask(const char *command, const char *socket, char **words,
+            const char *rest);
+
 int cmd_run(char **words);
 int cmd_check(char **words);
 int cmd_explain(char **words);
+int cmd_list(char **words);
+int cmd_add(char **words);
+int cmd_del(char **words);
+int cmd_replace(char **words);
+int cmd_reload(char **words);
+int cmd_flows(char **words);
+int cmd_flush(char **words);
+int cmd_stats(char **words);
+int cmd_reopen_log(char **words);
+int cmd_watch(char **words);
 int cmd_help(char **words);
 
 #endif

@@ -6,6 +6,15 @@
 
 #include "cli.h"
 
+#define SOCKET_HELP                                                            \
+    "  --socket PATH    its control socket; not needed if only one runs\n"
+#define JSON_HELP                                                              \
+    SOCKET_HELP                                                                \
+    "  --json           the answer as JSON\n"
+#define CONTROL_HELP                                                           \
+    JSON_HELP                                                                  \
+    "  --openmetrics    the answer as OpenMetrics text\n"
+
 const CliCommand cli_commands[] = {
     { "run", cmd_run, "[OPTION]... [--] PROGRAM [ARGUMENT]...",
       "start a program with redirects",
@@ -17,6 +26,9 @@ const CliCommand cli_commands[] = {
       "\n"
       "  --redirect RULE  one more rule, for every network (repeatable)\n"
       "  --file PATH      a file of rules, for every network\n"
+      "  --control PATH   a control socket; %p is the process ID, %n the "
+      "number\n"
+      "                   of the network; auto: where list and others look\n"
       "  --qemu           PROGRAM is a QEMU, whatever its name\n"
       "  --force          start it though its libslirp can not be checked\n"
       "  --dry-run        print the command line that would be executed\n"
@@ -34,11 +46,45 @@ const CliCommand cli_commands[] = {
       "udp [2001:db8::1]:53, icmp 1.2.3.4) and says for each rule up to the "
       "one\n"
       "that decides why it does or does not match. Exits with 1 if none does.\n"
+      "Without rules, a running instance is asked.\n"
       "\n"
+      "  --socket PATH    ask the instance with this control socket\n"
+      "  --json           the answer as JSON\n"
       "  --rules FILE     the rules of a file (- = standard input)\n"
       "  --redirect RULE  one more rule (repeatable)\n"
       "  --net PREFIX     the guest's IPv4 network (default 10.0.2.0/24)\n"
       "  --net6 PREFIX    the guest's IPv6 network (default fec0::/64)\n" },
+    { "list", cmd_list, "[--socket PATH] [--json|--openmetrics]",
+      "list the rules of a running instance", CONTROL_HELP },
+    { "add", cmd_add, "[--socket PATH] [--before ID|NAME] RULE",
+      "add a rule to a running instance",
+      "Prints the ID of the new rule. It comes after the instance's own rules\n"
+      "and before those of its environment and rule file, or before ID.\n"
+      "\n" SOCKET_HELP "  --before ID|NAME  ahead of that rule\n" },
+    { "del", cmd_del, "[--socket PATH] ID|NAME",
+      "remove a rule from a running instance", SOCKET_HELP },
+    { "replace", cmd_replace, "[--socket PATH] FILE|-",
+      "replace the whole table of a running instance",
+      "If one rule is wrong, nothing changes. Rules that stay keep their ID,\n"
+      "their counters and their flows.\n"
+      "\n" SOCKET_HELP },
+    { "reload", cmd_reload, "[--socket PATH]",
+      "make a running instance read its rule file again", SOCKET_HELP },
+    { "flows", cmd_flows, "[--socket PATH] [--json]",
+      "list the redirected flows of a running instance", JSON_HELP },
+    { "flush", cmd_flush, "[--socket PATH] [ID|NAME]",
+      "end the redirected flows (of one rule)",
+      "Prints how many were ended. The rules stay.\n"
+      "\n" SOCKET_HELP },
+    { "stats", cmd_stats, "[--socket PATH] [--json|--openmetrics]",
+      "show the statistics of a running instance", CONTROL_HELP },
+    { "watch", cmd_watch, "[--socket PATH] [--interval SECONDS] [--count N]",
+      "show rules and flows with their rates, again and again",
+      SOCKET_HELP
+      "  --interval SECONDS  how often (default 1)\n"
+      "  --count N           so many times (default: until it is stopped)\n" },
+    { "reopen-log", cmd_reopen_log, "[--socket PATH]",
+      "make a running instance open its flow log again", SOCKET_HELP },
     { "help", cmd_help, "[COMMAND]", "show help for a command", "" },
     { NULL, NULL, NULL, NULL, NULL },
 };
@@ -49,7 +95,7 @@ static void print_overview(FILE *out)
           "       slirp-redirect --help | --version\n\n",
           out);
     for (const CliCommand *c = cli_commands; c->name; c++)
-        fprintf(out, "  %-8s %s\n", c->name, c->summary);
+        fprintf(out, "  %-10s %s\n", c->name, c->summary);
     fputs("\nSee slirp-redirect(1), and slirp-redirect-rules(7) for rules.\n",
           out);
 }

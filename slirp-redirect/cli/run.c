@@ -15,22 +15,26 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "control/place.h"
 #include "library.h"
 #include "qemu.h"
 
 #define RULES_VARIABLE "SLIRP_REDIRECT"
 #define FILE_VARIABLE "SLIRP_REDIRECT_FILE"
+#define CONTROL_VARIABLE "SLIRP_REDIRECT_CONTROL"
 
 /* Variables that may change, in the order --dry-run prints them. */
 static const char *const variables[] = {
     "LD_LIBRARY_PATH",
     RULES_VARIABLE,
     FILE_VARIABLE,
+    CONTROL_VARIABLE,
 };
 
 typedef struct Run {
     GPtrArray *redirects; /* char *: --redirect; NULL-terminated when parsed */
     char *file;           /* --file, absolute */
+    char *control;        /* --control, absolute or PLACE_AUTO */
     bool qemu, dry_run;
     LibraryNeeds needs;
     char *path;  /* the program's file */
@@ -65,6 +69,24 @@ static bool set_file(void *state, const char *value, GError **error)
     return true;
 }
 
+static bool set_control(void *state, const char *value, GError **error)
+{
+    Run *run = state;
+    g_autofree char *problem = NULL;
+    g_autofree char *expanded = place_expand(value, 1, &problem);
+
+    if (!expanded || !*value) {
+        g_set_error(error, CLI_ERROR, CLI_ERROR_USAGE, "--control: %s",
+                    problem ? problem : "the path is empty");
+        return false;
+    }
+    g_free(run->control);
+    run->control = strcmp(value, PLACE_AUTO) == 0
+                       ? g_strdup(value)
+                       : g_canonicalize_filename(value, NULL);
+    return true;
+}
+
 static bool set_qemu(void *state, const char *value G_GNUC_UNUSED,
                      GError **error G_GNUC_UNUSED)
 {
@@ -92,6 +114,7 @@ static bool set_verbose(void *state, const char *value G_GNUC_UNUSED,
 static const CliOption run_options[] = {
     { "--redirect", true, set_redirect },
     { "--file", true, set_file },
+    { "--control", true, set_control },
     { "--qemu", false, set_qemu },
     { "--force", false, set_force },
     { "--dry-run", false, set_dry_run },
@@ -203,6 +226,9 @@ static bool prepare_environment(Run *run, bool placed, GError **error)
 {
     if (run->file)
         run->env = g_environ_setenv(run->env, FILE_VARIABLE, run->file, TRUE);
+    if (run->control)
+        run->env =
+            g_environ_setenv(run->env, CONTROL_VARIABLE, run->control, TRUE);
     if (!check_environment(run, placed, error))
         return false;
     if (!placed)
@@ -214,12 +240,14 @@ static bool prepare_environment(Run *run, bool placed, GError **error)
 static bool environment_heard(const Run *run, const Program *program,
                               GError **error)
 {
-    if (!program->secure || !(g_environ_getenv(run->env, RULES_VARIABLE) ||
-                              g_environ_getenv(run->env, FILE_VARIABLE)))
+    if (!program->secure ||
+        !(g_environ_getenv(run->env, RULES_VARIABLE) ||
+          g_environ_getenv(run->env, FILE_VARIABLE) || run->control))
         return true;
     g_set_error(error, CLI_ERROR, CLI_ERROR_USAGE,
-                "%s is set-uid, set-gid or has capabilities, so rules in its "
-                "environment are ignored; run it without them, as the user it "
+                "%s is set-uid, set-gid or has capabilities, so rules and "
+                "control sockets in its environment are ignored; run it "
+                "without them, as the user it "
                 "runs as",
                 program->path);
     return false;
@@ -317,6 +345,7 @@ int cmd_run(char **words)
 
     g_ptr_array_unref(run.redirects);
     g_free(run.file);
+    g_free(run.control);
     g_free(run.path);
     g_strfreev(run.argv);
     g_strfreev(run.env);

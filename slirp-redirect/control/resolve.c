@@ -55,8 +55,7 @@ static bool resolve_name(const Rule *rule, GArray *addrs, RuleDiags *diags)
 
 GArray *resolve_target(const Rule *rule, RuleDiags *diags)
 {
-    GArray *addrs =
-        g_array_new(FALSE, TRUE, sizeof(struct sockaddr_storage));
+    GArray *addrs = g_array_new(FALSE, TRUE, sizeof(struct sockaddr_storage));
     bool ok = true;
 
     if (rule->target.kind == TARGET_ADDRESS) {

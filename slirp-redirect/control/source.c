@@ -35,10 +35,10 @@ static GString *read_bounded(int fd)
     return text;
 }
 
-void source_load_file(const char *path, GPtrArray *rules, RuleDiags *diags)
+void source_load_fd(int fd, const char *path, GPtrArray *rules,
+                    RuleDiags *diags)
 {
     RulePos pos = { .source = g_intern_string(path) };
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
     GString *text = fd < 0 ? NULL : read_bounded(fd);
 
     if (text == NULL) {
@@ -47,8 +47,8 @@ void source_load_file(const char *path, GPtrArray *rules, RuleDiags *diags)
                        "its permissions",
                        g_strerror(errno));
     } else {
-        append_all(rules, rules_parse_lines(text->str, text->len, pos.source,
-                                            diags));
+        append_all(rules,
+                   rules_parse_lines(text->str, text->len, pos.source, diags));
         g_string_free(text, TRUE);
     }
     if (fd >= 0) {
@@ -56,15 +56,33 @@ void source_load_file(const char *path, GPtrArray *rules, RuleDiags *diags)
     }
 }
 
-void source_load_environment(GPtrArray *rules, RuleDiags *diags)
+void source_load_file(const char *path, GPtrArray *rules, RuleDiags *diags)
+{
+    source_load_fd(open(path, O_RDONLY | O_CLOEXEC), path, rules, diags);
+}
+
+void source_load_variable(GPtrArray *rules, RuleDiags *diags)
 {
     const char *text = secure_getenv(SOURCE_ENV_RULES);
-    const char *path = secure_getenv(SOURCE_ENV_FILE);
 
     if (text != NULL) {
         append_all(rules, rules_parse_words(text, SOURCE_ENV_RULES, diags));
     }
-    if (path != NULL && *path != '\0') {
+}
+
+const char *source_variable(const char *name)
+{
+    const char *value = secure_getenv(name);
+
+    return value != NULL && *value != '\0' ? value : NULL;
+}
+
+void source_load_environment(GPtrArray *rules, RuleDiags *diags)
+{
+    const char *path = source_variable(SOURCE_ENV_FILE);
+
+    source_load_variable(rules, diags);
+    if (path != NULL) {
         source_load_file(path, rules, diags);
     }
 }

@@ -19,7 +19,14 @@ enum { SOURCE_FILE_MAX = 64 * 1024 * 1024 };
  * variables are ignored in a set-user-ID process (secure_getenv).
  */
 void source_load_environment(GPtrArray *rules, RuleDiags *diags);
+/* Appends the rules of SLIRP_REDIRECT alone. */
+void source_load_variable(GPtrArray *rules, RuleDiags *diags);
+/* The value of an environment variable, or NULL: unset, empty or ignored. */
+const char *source_variable(const char *name);
 /* Appends the rules of one file. */
 void source_load_file(const char *path, GPtrArray *rules, RuleDiags *diags);
+/* The same from a descriptor, which is closed; -1 is a fault with errno. */
+void source_load_fd(int fd, const char *path, GPtrArray *rules,
+                    RuleDiags *diags);
 
 #endif

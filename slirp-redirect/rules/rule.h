@@ -33,10 +33,10 @@ typedef enum RuleFamily {
 } RuleFamily;
 
 typedef enum RuleDstKind {
-    RULE_DST_ANY,    /* "*": never multicast or broadcast */
-    RULE_DST_PREFIX, /* an address or block */
-    RULE_DST_HOST,   /* the virtual host address, both families */
-    RULE_DST_DNS,    /* the virtual name server, both families */
+    RULE_DST_ANY,     /* "*": never multicast or broadcast */
+    RULE_DST_PREFIX,  /* an address or block */
+    RULE_DST_HOST,    /* the virtual host address, both families */
+    RULE_DST_DNS,     /* the virtual name server, both families */
     RULE_DST_PRIVATE, /* RFC 1918, 100.64/10, fc00::/7, less the own network */
     RULE_DST_LINKLOCAL,
     RULE_DST_META, /* cloud metadata addresses */
@@ -130,8 +130,8 @@ typedef struct RuleHostfwd {
 
 /* One finding of the parser or verifier. */
 typedef struct RuleDiag {
-    bool warning; /* the set still loads */
-    RulePos pos;  /* column: of the offending part */
+    bool warning;   /* the set still loads */
+    RulePos pos;    /* column: of the offending part */
     unsigned width; /* bytes of the offending part, at least 1 */
     char *text;     /* the rule as written; passwords are shown as "***" */
     unsigned text_column; /* column of text's first byte in its line */

@@ -10,7 +10,7 @@ import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
 REDIRECT = {"slirp_add_redirect", "slirp_remove_redirect",
-            "slirp_set_redirects", "slirp_redirect_info"}
+            "slirp_set_redirects", "slirp_redirect_info", "slirp_redirect_id"}
 OF_4_9 = {"slirp_pollfds_fill_socket", "slirp_set_debug", "slirp_reset_debug"}
 ABI_ERROR, ABI_USAGE, ABI_INCOMPATIBLE = 1, 2, 8
 

@@ -165,6 +165,10 @@ def test_version(lab):
     assert re.fullmatch(r"slirp-redirect \d+\.\d+\.\d+\n", done.stdout)
 
 
+COMMANDS = ("run", "check", "explain", "list", "add", "del", "replace", "reload",
+            "flows", "flush", "stats", "watch", "reopen-log")
+
+
 def options_of(lab, command):
     help_page = lab.run("help", command).stdout
     return set(re.findall(r"^  (--[a-z0-9-]+)", help_page, re.M))
@@ -172,7 +176,7 @@ def options_of(lab, command):
 
 def test_manual_knows_every_option(lab):
     page = (SOURCE / "docs/slirp-redirect.1").read_text()
-    for command in ("run", "check", "explain"):
+    for command in COMMANDS:
         for option in options_of(lab, command):
             assert f"Fl -{option[2:]}" in page, option
 
@@ -181,7 +185,8 @@ def test_manual_is_well_formed():
     if not shutil.which("mandoc"):
         pytest.skip("no mandoc")
     done = subprocess.run(["mandoc", "-Tlint", "-Wwarning",
-                           SOURCE / "docs/slirp-redirect.1"],
+                           SOURCE / "docs/slirp-redirect.1",
+                           SOURCE / "docs/slirp-redirect-control.7"],
                           capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
 
@@ -197,10 +202,10 @@ def complete(*words):
 
 
 def test_completion(lab):
-    assert complete("") >= {"run", "check", "explain", "help"}
+    assert complete("") >= {*COMMANDS, "help"}
     assert complete("ch") == {"check"}
     assert complete("help", "e") == {"explain"}
     assert complete("run", "--redirect", "") == set()
-    for command in ("run", "check", "explain"):
+    for command in COMMANDS:
         assert complete(command, "--") == \
             options_of(lab, command) | {"--help"}

@@ -6,7 +6,6 @@ SLIRP_REDIRECT_IMAGE the guest's image (else guest/build is asked for it).
 """
 
 import contextlib
-import itertools
 import os
 import pathlib
 import signal
@@ -14,6 +13,7 @@ import subprocess
 
 import pytest
 
+import daemons
 import netns
 import servers
 import vm
@@ -75,7 +75,16 @@ def image() -> pathlib.Path:
         [HERE / "guest/build"], text=True).strip())
 
 
-@pytest.fixture(params=QEMUS)
+def command_of(name) -> tuple[list[str], dict[str, str]]:
+    """Command and environment of one of the QEMUs, without our library."""
+    command, own_env = QEMUS[name]
+    env = {key: value for key, value in os.environ.items()
+           if not key.startswith("SLIRP_REDIRECT")
+           and key != "LD_LIBRARY_PATH"}
+    return command, dict(env, **own_env)
+
+
+@pytest.fixture(scope="session", params=QEMUS)
 def qemu(request) -> str:
     program = QEMUS[request.param][0][0]
     if "/" in program and not os.access(program, os.X_OK):
@@ -83,25 +92,16 @@ def qemu(request) -> str:
     return request.param
 
 
-@pytest.fixture
-def guest(qemu, dropin, image, tmp_path, request):
+@pytest.fixture(scope="session")
+def guest(qemu, dropin, image, tmp_path_factory, request):
     """guest(netdevs, env=, launcher=, stock=, kernel_args=): a context with
     a booted Guest. Netdev values are as for -netdev, `redirect=RULE` for the
     launcher included; they get `id=n0`, `id=n1`... in front."""
-    count = 0
-
     @contextlib.contextmanager
     def start(netdevs=("",), env=None, launcher=False, stock=False,
               kernel_args="", extra=()):
-        nonlocal count
-        scratch = tmp_path / f"guest{count}"
-        scratch.mkdir()
-        count += 1
-        command, own_env = QEMUS[qemu]
-        full_env = {key: value for key, value in os.environ.items()
-                    if not key.startswith("SLIRP_REDIRECT")
-                    and key != "LD_LIBRARY_PATH"}
-        full_env.update(own_env)
+        scratch = tmp_path_factory.mktemp("guest")
+        command, full_env = command_of(qemu)
         full_env.update(env or {})
         if launcher:
             command = [request.getfixturevalue("launcher"), "run"] + command
@@ -127,17 +127,19 @@ def guest(qemu, dropin, image, tmp_path, request):
     return start
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def redirected(guest):
     """redirected(VIA, RULES, options=...): a guest whose rules come by the
-    environment, the carrier in dnssearch=, or the launcher's redirect=. For
-    several interfaces RULES is a list of lists, OPTIONS a list."""
+    environment, the carrier in dnssearch=, the launcher's redirect=, or the
+    redirect= of a QEMU that has that option. For several interfaces RULES is
+    a list of lists, OPTIONS a list."""
     def start(via, rules, options="", **kwargs):
         per_netdev = rules if isinstance(rules[0], list) else [rules]
         options = [options] if isinstance(options, str) else options
-        key = {"carrier": "dnssearch=redirect=", "launcher": "redirect="}
+        key = {"carrier": "dnssearch=redirect=", "launcher": "redirect=",
+               "option": "redirect="}
         netdevs = list(options)
-        if via == "environment":
+        if via == "environment":  # the same rules for all
             assert len(per_netdev) == 1
             kwargs["env"] = {"SLIRP_REDIRECT": " ".join(per_netdev[0])}
         else:
@@ -148,9 +150,9 @@ def redirected(guest):
     return start
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def peer():
-    """peer(class, ...): a server that is gone at the end of the case."""
+    """peer(class, ...): a server that is gone at the end of the module."""
     with contextlib.ExitStack() as stack:
         def make(kind, *args, **kwargs):
             server = kind(*args, **kwargs)
@@ -159,21 +161,26 @@ def peer():
         yield make
 
 
-@pytest.fixture
-def web(peer, tmp_path):
+@pytest.fixture(scope="module")
+def web(peer, tmp_path_factory):
     """web(PAGE): another nginx, with that page."""
-    numbers = itertools.count()
-    return lambda page: peer(
-        servers.Nginx, servers.find_nginx(CACHE),
-        tmp_path / f"web{next(numbers)}", page)
+    return lambda page: peer(servers.Nginx, servers.find_nginx(CACHE),
+                             tmp_path_factory.mktemp("web"), page)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def nginx(web):
     return web(PAGE)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def daemon(peer, tmp_path_factory):
+    """daemon(class, ...): one of daemons.py, with files of its own."""
+    return lambda kind, *args: peer(
+        kind, CACHE, tmp_path_factory.mktemp("daemon"), *args)
+
+
+@pytest.fixture(scope="module")
 def ipv6():
     if not servers.have_ipv6():
         pytest.skip("this kernel has no IPv6")

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A network namespace with nothing but lo, for the calling process."""
+"""Namespaces: a network with nothing but lo, a user who is not root."""
 
 import ctypes
 import fcntl
 import os
+import pwd
 import socket
 import struct
 
@@ -23,6 +24,21 @@ def _write(path: str, text: str) -> None:
         file.write(text)
 
 
+def _map_ids(uid: int, outer_uid: int, gid: int, outer_gid: int) -> None:
+    _write("/proc/self/setgroups", "deny")
+    _write("/proc/self/uid_map", f"{uid} {outer_uid} 1")
+    _write("/proc/self/gid_map", f"{gid} {outer_gid} 1")
+
+
+def seem_nobody() -> None:
+    """For preexec_fn: a program that refuses to run as root runs all the same,
+    and reaches root's files, wherever they are."""
+    uid, gid = os.getuid(), os.getgid()
+    nobody = pwd.getpwnam("nobody")
+    _unshare(CLONE_NEWUSER)
+    _map_ids(nobody.pw_uid, uid, nobody.pw_gid, gid)
+
+
 def isolate() -> None:
     """Moves this process (it must have one thread only) away from any real
     network. The namespace ends with its last process; nothing to tidy up."""
@@ -31,9 +47,7 @@ def isolate() -> None:
         _unshare(CLONE_NEWNET)
     except PermissionError:
         _unshare(CLONE_NEWUSER | CLONE_NEWNET)
-        _write("/proc/self/setgroups", "deny")
-        _write("/proc/self/uid_map", f"{uid} {uid} 1")
-        _write("/proc/self/gid_map", f"{gid} {gid} 1")
+        _map_ids(uid, uid, gid, gid)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         request = struct.pack("16sh22x", b"lo", 0)
         flags = struct.unpack("16sh22x", fcntl.ioctl(

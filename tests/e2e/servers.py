@@ -26,13 +26,24 @@ def have_ipv6() -> bool:
         return False
 
 
-def listen(host: str, kind: int = socket.SOCK_STREAM, port: int = 0):
+def bind(host: str | pathlib.Path, kind: int, port: int) -> socket.socket:
+    if isinstance(host, pathlib.Path):
+        sock = socket.socket(socket.AF_UNIX, kind)
+        sock.bind(str(host))
+        return sock
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, kind)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     sock.bind((host, port))
+    return sock
+
+
+def listen(host: str | pathlib.Path, kind: int = socket.SOCK_STREAM,
+           port: int = 0) -> socket.socket:
+    """A server's socket; HOST is an address, or the path of a unix socket."""
+    sock = bind(host, kind, port)
     if kind == socket.SOCK_STREAM:
         sock.listen(64)
     return sock
@@ -107,8 +118,8 @@ class Peer:
 
     LIMIT_S = 300
 
-    def __init__(self, host: str = IPV4):
-        self.listener = listen(host)
+    def __init__(self, host: str = IPV4, port: int = 0):
+        self.listener = listen(host, port=port)
         self.port = self.listener.getsockname()[1]
         self.threads: list[threading.Thread] = []
         self.sources: list[tuple[str, int]] = []
@@ -203,13 +214,23 @@ class Upper(Peer):
         connection.sendall(text.upper())
 
 
+class OwnPort(Peer):
+    """Reads to the end and says which port it listens on."""
+
+    def serve(self, connection: socket.socket) -> None:
+        while connection.recv(4096):
+            pass
+        connection.sendall(str(self.port).encode())
+
+
 class UdpPeer:
     """Answers each datagram by `answer(data)`, from the socket it came to."""
 
-    def __init__(self, host: str = IPV4, port: int = 0):
+    def __init__(self, host: str | pathlib.Path = IPV4, port: int = 0):
         self.sock = listen(host, socket.SOCK_DGRAM, port)
-        self.port = self.sock.getsockname()[1]
-        self.sources: list[tuple[str, int]] = []
+        name = self.sock.getsockname()
+        self.port = name[1] if isinstance(name, tuple) else 0  # unix: none
+        self.sources: list[object] = []
         self.wake, self.stop = socket.socketpair()
         self.thread = threading.Thread(target=self._serve, daemon=True)
         self.thread.start()
@@ -220,7 +241,7 @@ class UdpPeer:
             if self.wake in ready:
                 return
             data, source = self.sock.recvfrom(65536)
-            self.sources.append(source[:2])
+            self.sources.append(source)
             self.sock.sendto(self.answer(data), source)
 
     def answer(self, data: bytes) -> bytes:
@@ -236,7 +257,8 @@ class UdpPeer:
 class UdpEcho(UdpPeer):
     """Answers with NAME:TEXT."""
 
-    def __init__(self, name: str = "echo", host: str = IPV4):
+    def __init__(self, name: str = "echo",
+                 host: str | pathlib.Path = IPV4):
         self.name = name
         super().__init__(host)
 

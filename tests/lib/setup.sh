@@ -13,13 +13,20 @@ packages_build=(gcc libc6-dev meson ninja-build pkg-config libglib2.0-dev
 # To boot a guest on the distribution's QEMU. The libraries are nginx's.
 packages_guest=(qemu-system-x86 seabios ipxe-qemu python3 cpio
     libssl3 libpcre2-8-0 zlib1g libcrypt1)
-# To run every test.
+# To run every test. The last libraries are chrony's and PostgreSQL's.
 packages_test=(python3-pytest shellcheck
-    clang clang-format-14 clang-tidy-14 cppcheck codespell mandoc man-db
+    clang libclang-rt-14-dev clang-format-14 clang-tidy-14 cppcheck codespell mandoc man-db
     gcc-i686-linux-gnu gcc-s390x-linux-gnu qemu-user debootstrap
     abigail-tools binutils
-    slirp4netns vdens libvdeplug-slirp libslirp-helper iproute2 qemu-utils
-    dpkg-dev debhelper lintian)
+    slirp4netns socat netcat-openbsd vdens libvdeplug-slirp libslirp-helper
+    iproute2 qemu-utils
+    dpkg-dev debhelper lintian dnsmasq-base tzdata
+    libcap2 libgnutls30 libnettle8 libseccomp2 libgssapi-krb5-2 libicu72
+    libldap-2.5-0 liblz4-1 libpam0g libpq5 libstdc++6 libsystemd0 libxml2
+    libzstd1)
+# To build QEMU, and to ask it.
+packages_qemu=(zlib1g-dev libseccomp-dev python3-venv xz-utils perl ccache
+    libxml2-utils)
 
 # Fetched as .deb files and unpacked below .cache, never installed. The newer
 # QEMU needs no library that the distribution's does not.
@@ -111,6 +118,17 @@ prepare_nginx() {
     [ -x /usr/sbin/nginx ] || unpack_once nginx "$(host_suite)" nginx
 }
 
+# The same for the time server, which would set the clock, and the database,
+# which would make a cluster.
+prepare_chrony() {
+    [ -x /usr/sbin/chronyd ] || unpack_once chrony "$(host_suite)" chrony
+}
+
+prepare_postgresql() {
+    compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null ||
+        unpack_once postgresql "$(host_suite)" postgresql-15
+}
+
 # The distribution's libslirp, whatever is installed here.
 prepare_distribution() {
     unpack_once libslirp-distribution "$(host_suite)" libslirp0
@@ -143,6 +161,47 @@ build_tree() {
         printf '%s: %s\n' "${0##*/}" "the build failed: see $log" >&2
         return 1
     }
+}
+
+# export_library FROM TO: a private copy of installed development files, whose
+# slirp.pc says where they are.
+export_library() {
+    local pc new=$2.new
+    rm -rf "$new"
+    cp -a "$1" "$new"
+    pc=$(find "$new" -name slirp.pc)
+    sed -i "s|^prefix=|&$2|" "$pc"
+    rm -rf "$2"
+    mv -T "$new" "$2"
+}
+
+# build_qemu SLIRP_PC KIND RELEASE: the directory of the result.
+build_qemu() {
+    "$root/patches/qemu-build" --slirp "$@"
+}
+
+# prepare_qemu BUILD: QEMU with our patches, against the library of that build
+# directory and, for comparisons, against the distribution's. Sets
+# library_pc and stock_pc to the directories of the two slirp.pc.
+prepare_qemu() {
+    local staged=$cache/library.staged
+    rm -rf "$staged"
+    meson install -C "$1" --no-rebuild --destdir "$staged" \
+        >"$cache/install.log" || return 1
+    export_library "$staged" "$cache/library"
+    rm -rf "$staged"
+    unpack_once libslirp-stock "$(host_suite)" libslirp-dev libslirp0
+    [ -d "$cache/library-stock" ] ||
+        export_library "$cache/libslirp-stock" "$cache/library-stock"
+    unpack_once libvirt "$(host_suite)" libvirt0 # its schemas
+    library_pc=$(dirname "$(find "$cache/library" -name slirp.pc)")
+    stock_pc=$(dirname "$(find "$cache/library-stock" -name slirp.pc)")
+    say "building QEMU 10.0 with our patches, compiling them in 7.2 and 10.2"
+    build_qemu "$library_pc" binary 10.0 >/dev/null &&
+        build_qemu "$stock_pc" binary 10.0 >/dev/null || return 1
+    # The cases tell if one of these is missing.
+    build_qemu "$library_pc" compile 7.2 >/dev/null || :
+    build_qemu "$library_pc" compile 10.2 >/dev/null || :
 }
 
 mkdir -p "$cache"

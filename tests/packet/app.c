@@ -4,6 +4,8 @@
 
 #include <arpa/inet.h>
 
+#include "fault.h"
+
 typedef struct Timer {
     Guest *guest;
     SlirpTimerCb cb; /* NULL: made by timer_new_opaque */
@@ -130,7 +132,9 @@ void guest_timers_run(Guest *guest)
         if (timer->cb) {
             timer->cb(timer->opaque);
         } else {
+            fault_inside++;
             slirp_handle_timer(guest->slirp, timer->id, timer->opaque);
+            fault_inside--;
         }
     }
 }
@@ -196,7 +200,9 @@ static int on_get_revents(int index, void *opaque)
 void guest_poll_fill(Guest *guest)
 {
     guest->wanted_ms = UINT32_MAX;
+    fault_inside++;
     slirp_pollfds_fill(guest->slirp, &guest->wanted_ms, on_add_poll, guest);
+    fault_inside--;
 }
 
 void guest_poll_dispatch(Guest *guest, bool failed)
@@ -204,7 +210,9 @@ void guest_poll_dispatch(Guest *guest, bool failed)
     bool busy = guest->config.select_error_when_busy && guest->sent;
 
     guest->sent = false;
+    fault_inside++;
     slirp_pollfds_poll(guest->slirp, failed || busy, on_get_revents, guest);
+    fault_inside--;
 }
 
 void app_check_released(Guest *guest)

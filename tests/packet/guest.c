@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 
+#include "fault.h"
 #include "peek.h"
 
 enum { ETH_IP = 0x0800, ETH_ARP = 0x0806, ETH_IP6 = 0x86dd };
@@ -141,7 +142,9 @@ void guest_send_frame(Guest *guest, const void *data, size_t len)
     guest->sent = true;
     guest->net->activity = true;
     keep_sent(guest, data, len);
+    fault_inside++;
     slirp_input(guest->slirp, data, (int)len);
+    fault_inside--;
 }
 
 void guest_send_packet(Guest *guest, GByteArray *packet)

@@ -121,9 +121,9 @@ static socklen_t server_address(Net *net, const ServerConfig *config,
     socklen_t len;
 
     if (family == AF_UNIX) {
-        *path = config->path ? g_strdup(config->path)
-                             : g_strdup_printf("%s/%u.sock", net_tmpdir(net),
-                                               number++);
+        *path = config->path
+                    ? g_strdup(config->path)
+                    : g_strdup_printf("%s/%u.sock", net_tmpdir(net), number++);
         return unix_address(sa, *path);
     }
     len = loopback(sa, family, config->port);

@@ -65,7 +65,7 @@ void cmd_udp(Verdict *v, int argc, char **argv)
         return;
     }
     fd = datagram_socket(ai, argc > 5 ? argv[5] : NULL);
-    if (fd >= 0 && sendto(fd, argv[3], strlen(argv[3]), 0, ai->ai_addr,
+    if (fd >= 0 && sendto(fd, argv[3], text_decode(argv[3]), 0, ai->ai_addr,
                           ai->ai_addrlen) >= 0) {
         n = datagram_receive(fd, buf, sizeof(buf), from, sizeof(from),
                              start + atoi(argv[4]));
@@ -84,50 +84,62 @@ void cmd_udp(Verdict *v, int argc, char **argv)
     freeaddrinfo(ai);
 }
 
+/* Sends TEXT by *fd, which is opened if it is -1: 0, or an errno. */
+static int fan_send(int *fd, char *text, const char *host, const char *port)
+{
+    struct addrinfo *ai;
+    int err = 0;
+
+    if (net_resolve(host, port, SOCK_DGRAM, &ai)) {
+        return EINVAL;
+    }
+    if (*fd < 0) {
+        *fd = datagram_socket(ai, NULL);
+    }
+    if (*fd < 0 || sendto(*fd, text, text_decode(text), 0, ai->ai_addr,
+                          ai->ai_addrlen) < 0) {
+        err = errno;
+    }
+    freeaddrinfo(ai);
+    return err;
+}
+
+/* Appends replyN=TEXT@ADDRESS:PORT for the next datagram: 0, or an errno. */
+static int fan_receive(Verdict *v, int fd, int number, int64_t deadline_ms)
+{
+    static char buf[1024 + 100];
+    char from[96], key[16];
+    ssize_t n =
+        datagram_receive(fd, buf, 1024, from, sizeof(from), deadline_ms);
+
+    if (n < 0) {
+        return errno;
+    }
+    if (number == 1) {
+        verdict_text(v, "verdict", "reply");
+    }
+    snprintf(key, sizeof(key), "reply%d", number);
+    n += sprintf(buf + n, "@%s", from);
+    verdict_bytes(v, key, buf, n);
+    return 0;
+}
+
 /*
- * One socket, one datagram TEXT-N to each of several destinations; one
- * replyN=TEXT@ADDRESS:PORT per answer, in the order of arrival.
+ * One socket, one datagram to each of several destinations; one replyN for
+ * each answer, in the order of arrival.
  */
 void cmd_udp_fan(Verdict *v, int argc, char **argv)
 {
-    static char buf[1024];
-    struct addrinfo *ai;
-    int64_t deadline = now_ms() + atoi(argv[2]);
+    int64_t deadline = now_ms() + atoi(argv[1]);
     int fd = -1, sent = 0, got = 0, failed = 0;
 
-    for (int i = 3; i + 1 < argc && !failed; i += 2) {
-        char text[512];
-
-        if (net_resolve(argv[i], argv[i + 1], SOCK_DGRAM, &ai)) {
-            failed = EINVAL;
-            break;
-        }
-        if (fd < 0) {
-            fd = datagram_socket(ai, NULL);
-        }
-        snprintf(text, sizeof(text), "%s-%d", argv[1], sent + 1);
-        if (sendto(fd, text, strlen(text), 0, ai->ai_addr, ai->ai_addrlen) <
-            0) {
-            failed = errno;
-        }
-        freeaddrinfo(ai);
+    for (int i = 2; i + 2 < argc && !failed; i += 3) {
+        failed = fan_send(&fd, argv[i], argv[i + 1], argv[i + 2]);
         sent++;
     }
     while (!failed && got < sent) {
-        char from[96], key[16];
-        ssize_t n = datagram_receive(fd, buf, sizeof(buf) - 1, from,
-                                     sizeof(from), deadline);
-
-        if (n < 0) {
-            failed = errno;
-            break;
-        }
-        if (got == 0) {
-            verdict_text(v, "verdict", "reply");
-        }
-        buf[n] = '\0';
-        snprintf(key, sizeof(key), "reply%d", ++got);
-        verdict_text(v, key, "%s@%s", buf, from);
+        failed = fan_receive(v, fd, got + 1, deadline);
+        got += !failed;
     }
     if (failed && got == 0) {
         verdict_errno(v, failed);
@@ -203,7 +215,7 @@ static void resolver_use(const char *server)
     FILE *f = fopen("/etc/resolv.conf", "w");
 
     if (f) {
-        fprintf(f, "nameserver %s\noptions timeout:5 attempts:1\n", server);
+        fprintf(f, "nameserver %s\noptions timeout:20 attempts:1\n", server);
         fclose(f);
     }
 }

@@ -35,7 +35,7 @@
 
 #include "probe.h"
 
-enum { BOOT_LIMIT_MS = 30000, MAX_NICS = 8 };
+enum { BOOT_LIMIT_MS = 60000, MAX_NICS = 8 };
 
 static char command_line[4096];
 

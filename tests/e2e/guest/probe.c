@@ -2,6 +2,7 @@
 /* Command loop of the guest's probe agent, with the helpers all commands use.
  */
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <ifaddrs.h>
 #include <net/if.h>
@@ -16,7 +17,7 @@
 
 #include "probe.h"
 
-int probe_limit_ms = 10000;
+int probe_limit_ms = 20000;
 
 /* ---- verdict lines ---- */
 
@@ -94,6 +95,23 @@ void verdict_resolver(Verdict *v, int err)
 {
     verdict_text(v, "verdict", "unresolved");
     verdict_text(v, "reason", "%s", gai_strerror(err));
+}
+
+size_t text_decode(char *text)
+{
+    char *out = text;
+
+    for (char *in = text; *in; out++) {
+        if (in[0] == '%' && isxdigit(in[1]) && isxdigit(in[2])) {
+            const char digits[] = { in[1], in[2], '\0' };
+
+            *out = (char)strtoul(digits, NULL, 16);
+            in += 3;
+        } else {
+            *out = *in++;
+        }
+    }
+    return out - text;
 }
 
 /* ---- sockets ---- */
@@ -280,7 +298,7 @@ static const Command commands[] = {
     { "send", 4, 5, "HOST PORT BYTES SEED [DEV]", cmd_send },
     { "half-close", 3, 4, "HOST PORT TEXT [DEV]", cmd_half_close },
     { "udp", 4, 5, "HOST PORT TEXT TIMEOUT_MS [DEV]", cmd_udp },
-    { "udp-fan", 4, PROBE_MAX_ARGS - 1, "TEXT TIMEOUT_MS {HOST PORT}...",
+    { "udp-fan", 4, PROBE_MAX_ARGS - 1, "TIMEOUT_MS {TEXT HOST PORT}...",
       cmd_udp_fan },
     { "ping", 1, 2, "HOST [DEV]", cmd_ping },
     { "resolve", 1, 2, "NAME [SERVER]", cmd_resolve },

@@ -13,7 +13,8 @@ enum { PROBE_MAX_ARGS = 32, PROBE_MAX_LINE = 2048, PROBE_CHUNK = 65536 };
 
 /*
  * A verdict is a line of KEY=VALUE words, values percent-encoded; its first
- * word is always verdict=WORD.
+ * word is always verdict=WORD. What a command calls TEXT is percent-encoded
+ * too, so that it may hold any byte.
  */
 typedef struct Verdict {
     char line[8192];
@@ -36,6 +37,9 @@ void verdict_text(Verdict *v, const char *key, const char *fmt, ...)
 /* verdict=refused, unreachable, timeout... and errno=NAME. */
 void verdict_errno(Verdict *v, int err);
 void verdict_resolver(Verdict *v, int err);
+
+/* Decodes a TEXT in place; its length. */
+size_t text_decode(char *text);
 
 /* Serves commands until the host closes the port or says poweroff. */
 void probe_serve(int port);

@@ -297,7 +297,7 @@ void cmd_half_close(Verdict *v, int argc, char **argv)
     if (fd < 0) {
         return;
     }
-    if (!stream_write(fd, argv[3], strlen(argv[3])) ||
+    if (!stream_write(fd, argv[3], text_decode(argv[3])) ||
         shutdown(fd, SHUT_WR) < 0 ||
         (n = stream_read_all(fd, reply, sizeof(reply))) < 0) {
         verdict_errno(v, errno);

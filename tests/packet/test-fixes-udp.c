@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Faults of the pinned release in UDP, ICMP, DHCP and its clock. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/icmp6.h>
+#include <unistd.h>
+
+#include "fault.h"
+#include "internal.h"
+
+static int add_forward6(Guest *guest, uint16_t port)
+{
+    struct sockaddr_in6 host = { .sin6_family = AF_INET6,
+                                 .sin6_addr = in6addr_loopback,
+                                 .sin6_port = htons(port) };
+    struct sockaddr_in6 any = { .sin6_family = AF_INET6,
+                                .sin6_port = htons(7) };
+
+    return slirp_add_hostxfwd(guest_slirp(guest), (struct sockaddr *)&host,
+                              sizeof(host), (struct sockaddr *)&any,
+                              sizeof(any), SLIRP_HOSTFWD_UDP);
+}
+
+/* A datagram for a guest that has no IPv6 address yet. */
+static void test_forward_before_address(void)
+{
+    g_autoptr(Net) net = net_new();
+    Guest *guest = guest_new(net, .mute = true);
+    uint16_t port = net_refused_port(net, AF_INET6, SOCK_DGRAM);
+    Peer *client;
+
+    g_assert_cmpint(add_forward6(guest, port), ==, 0);
+    client = host_udp(net, AF_INET6, port);
+    peer_send_text(client, "too early");
+    net_settle(net);
+    guest_expect_none(guest, 1000, m_udp());
+}
+
+/* An error on a forward that the guest has not answered. */
+static void test_forward_error(void)
+{
+    g_autoptr(Net) net = net_new();
+    Guest *guest = guest_new(net);
+    struct in_addr loopback = { .s_addr = htonl(INADDR_LOOPBACK) };
+    struct in_addr any = { 0 };
+    uint16_t port = net_refused_port(net, AF_INET, SOCK_DGRAM);
+    Peer *client;
+
+    g_assert_cmpint(
+        slirp_add_hostfwd(guest_slirp(guest), 1, loopback, port, any, 7), ==,
+        0);
+    client = host_udp(net, AF_INET, port);
+    fault_arm(FAULT_RECV, FAULT_ERRNO, ECONNREFUSED, 1, 1);
+    peer_send_text(client, "x");
+    net_await(net, fault_hits() == 1);
+    fault_disarm();
+    guest_expect(guest, m_udp(), m_to_port(7), m_text("x"));
+}
+
+/* The answer of a server comes from the address the guest wrote to, though
+ * the guest's port has spoken to others since. */
+static void test_reply_source(const void *host)
+{
+    g_autoptr(Net) net = net_new();
+    Guest *guest = guest_new(net);
+    int family = endpoint(host, 0).family;
+    Peer *server = server_new(net, .type = SOCK_DGRAM, .family = family);
+
+    guest_send_text(guest, 5000, host, peer_port(server), "question");
+    net_await(net, peer_datagrams(server) == 1);
+    fault_arm(FAULT_SEND, FAULT_ERRNO, ENETUNREACH, 1, 1); /* goes nowhere */
+    guest_send_text(guest, 5000,
+                    family == AF_INET ? "192.0.2.1" : "2001:db8::1", 9,
+                    "elsewhere");
+    g_assert_cmpuint(fault_hits(), ==, 1);
+    fault_disarm();
+    peer_send_text(server, "answer");
+    guest_expect(guest, m_udp(), m_from(host, peer_port(server)),
+                 m_text("answer"));
+    guest_expect_idle(guest);
+}
+
+static void send_discover(Guest *guest, unsigned number)
+{
+    uint8_t m[300] = { 1, 1, 6, 0, 0xde, 0xad, 0xbe, 0xef };
+    static const uint8_t options[] = { 0x63, 0x82, 0x53, 0x63, 53, 1, 1, 255 };
+
+    put_be32(m + 28, 0x02000000 + number);
+    memcpy(m + 236, options, sizeof(options));
+    guest_send_packet(guest, packet_udp(endpoint("0.0.0.0", 68),
+                                        endpoint("255.255.255.255", 67), m,
+                                        sizeof(m)));
+}
+
+/* More clients than addresses. */
+static void test_discover_leak(void)
+{
+    g_autoptr(Net) net = net_new();
+    Guest *guest = guest_new(net);
+
+    for (unsigned i = 0; i < 100; i++) {
+        send_discover(guest, i);
+    }
+    net_settle(net);
+    g_assert_cmpint(guest_count_buffers(guest), ==, 0);
+}
+
+static void test_echo6_leak(void)
+{
+    g_autoptr(Net) net = net_new();
+    Guest *guest = guest_new(net);
+
+    for (uint16_t i = 0; i < 10; i++) {
+        guest_ping(guest, "fec0::2", 1, i, "x", 1);
+        guest_expect(guest, m_icmp6(), m_icmp_type(129));
+    }
+    g_assert_cmpint(guest_count_buffers(guest), ==, 0);
+}
+
+/* A host answers a datagram with an ICMPv6 error of a type nobody knows. */
+static void test_unknown_error(void)
+{
+    g_autoptr(Net) net = NULL;
+    struct sockaddr_in6 to = { .sin6_family = AF_INET6,
+                               .sin6_addr = in6addr_loopback };
+    int raw = socket(AF_INET6, SOCK_RAW, IPPROTO_ICMPV6);
+    g_autoptr(GByteArray) packet = NULL;
+    struct sockaddr_in6 own;
+    socklen_t own_len = sizeof(own);
+    uint8_t error[8 + 48] = { 100 };
+    Guest *guest;
+    Peer *sink;
+
+    if (raw < 0) {
+        g_test_skip("raw sockets are not allowed here");
+        return;
+    }
+    net = net_new(); /* raw is older, and closed here */
+    guest = guest_new(net);
+    sink = server_new(net, .type = SOCK_DGRAM, .family = AF_INET6);
+    guest_send_text(guest, 5000, "fec0::2", peer_port(sink), "x");
+    net_await(net, peer_datagrams(sink) == 1);
+    g_assert_cmpint(
+        getsockname(fault_last_socket(), (struct sockaddr *)&own, &own_len), ==,
+        0);
+    packet = packet_udp(endpoint("::1", ntohs(own.sin6_port)),
+                        endpoint("::1", peer_port(sink)), "", 0);
+    memcpy(error + 8, packet->data, MIN(packet->len, 48));
+    g_assert_cmpint(sendto(raw, error, sizeof(error), 0, (struct sockaddr *)&to,
+                           sizeof(to)),
+                    ==, sizeof(error));
+    net_settle(net);
+    net_advance(net, 1000);
+    peer_send_text(sink, "still there?");
+    guest_expect(guest, m_udp(), m_text("still there?"));
+    guest_expect_idle(guest);
+    g_clear_pointer(&net, net_free);
+    close(raw);
+}
+
+/* The clock of 32 bits starts again after 49.7 days. */
+static void test_clock_wraps(void)
+{
+    g_autoptr(Net) net = net_new();
+    Guest *guest;
+    Peer *sink;
+
+    net_clock_ns = ((INT64_C(1) << 32) - 5000) * 1000000;
+    guest = guest_new(net);
+    sink = server_new(net, .type = SOCK_DGRAM);
+    guest_send_text(guest, 5000, "10.0.2.2", peer_port(sink), "x");
+    net_await(net, peer_datagrams(sink) == 1);
+    net_advance(net, 200000);
+    g_assert_cmpint(guest_count_udp(guest), ==, 1);
+    net_advance(net, 60000);
+    g_assert_cmpint(guest_count_udp(guest), ==, 0);
+}
+
+int main(int argc, char **argv)
+{
+    packet_test_init(&argc, &argv);
+    g_test_add_func("/fixes/udp/forward-before-address",
+                    test_forward_before_address);
+    g_test_add_func("/fixes/udp/forward-error", test_forward_error);
+    g_test_add_data_func("/fixes/udp/reply-source/ipv4", "10.0.2.2",
+                         test_reply_source);
+    g_test_add_data_func("/fixes/udp/reply-source/ipv6", "fec0::2",
+                         test_reply_source);
+    g_test_add_func("/fixes/dhcp/discover-leak", test_discover_leak);
+    g_test_add_func("/fixes/icmp6/echo-leak", test_echo6_leak);
+    g_test_add_func("/fixes/icmp6/unknown-error", test_unknown_error);
+    g_test_add_func("/fixes/clock/wraps", test_clock_wraps);
+    return g_test_run();
+}

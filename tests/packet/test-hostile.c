@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A guest that tries to exhaust its host. Each case sends 10,000 frames,
+ * prints what that took, and then shows that the guest is still served.
+ */
+#include <arpa/inet.h>
+#include <malloc.h>
+#include <netinet/in.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "fault.h"
+#include "internal.h"
+
+enum { FRAMES = 10000, FILES = 256, MEGABYTE = 1 << 20 };
+enum { MEMORY_MAX = 48 * MEGABYTE, FILES_FREE = 24 };
+
+typedef struct Peak {
+    size_t memory_start, memory;
+    guint fds_start, fds;
+    double cpu;
+} Peak;
+
+static double cpu_seconds(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static size_t memory_in_use(void)
+{
+    struct mallinfo2 m = mallinfo2();
+
+    return m.uordblks + m.hblkhd;
+}
+
+static guint count_fds(void)
+{
+    g_autoptr(GHashTable) fds = fds_snapshot();
+
+    return g_hash_table_size(fds);
+}
+
+static void peak_look(Peak *peak, Guest *guest)
+{
+    /* What the harness keeps is not the stack's. */
+    guest_forget_frames(guest);
+    while (!g_queue_is_empty(guest->frames)) {
+        g_free(g_queue_pop_head(guest->frames));
+    }
+    guest->frames_bytes = 0;
+    peak->memory = MAX(peak->memory, memory_in_use());
+    peak->fds = MAX(peak->fds, count_fds());
+}
+
+typedef void (*Attack)(Guest *guest, unsigned i);
+
+static void still_served(Guest *guest)
+{
+    Peer *echo =
+        server_new(guest_net(guest), .mode = PEER_ECHO, .type = SOCK_DGRAM);
+    Peer *tcp = server_new(guest_net(guest), .mode = PEER_ECHO);
+    Conn *conn;
+
+    guest_send_text(guest, 4444, "10.0.2.2", peer_port(echo), "well?");
+    guest_expect(guest, m_udp(), m_to_port(4444), m_text("well?"));
+    net_advance(guest_net(guest), 80000); /* what is half open ends */
+    conn = guest_connect(guest, "10.0.2.2", peer_port(tcp));
+    conn_expect_established(conn);
+    conn_abort(conn);
+}
+
+/* A cheap look now and then; sanitizers keep their own count of memory. */
+static void run(const char *name, Attack attack)
+{
+    g_autoptr(Net) net = net_new();
+    struct rlimit old, low;
+    Guest *guest;
+    Peak peak = { 0 };
+
+    getrlimit(RLIMIT_NOFILE, &old);
+    low = (struct rlimit){ FILES, old.rlim_max };
+    setrlimit(RLIMIT_NOFILE, &low);
+    net_allow_log(net, "*");
+    guest = guest_new(net);
+    net_settle(net);
+    peak.memory_start = memory_in_use();
+    peak.fds_start = count_fds();
+    peak.cpu = -cpu_seconds();
+    for (unsigned i = 0; i < FRAMES; i++) {
+        attack(guest, i);
+        if (i % 500 == 499) {
+            net_step(net, 0);
+            peak_look(&peak, guest);
+        }
+    }
+    peak.cpu += cpu_seconds();
+    peak_look(&peak, guest);
+    printf("# %-16s %6.1f MiB, %3u descriptors, %6.1f ms CPU\n", name,
+           (double)(peak.memory - MIN(peak.memory, peak.memory_start)) /
+               MEGABYTE,
+           peak.fds - peak.fds_start, peak.cpu * 1000);
+    g_assert_cmpuint(peak.fds, <=, FILES - FILES_FREE);
+    g_assert_cmpuint(peak.memory, <=, peak.memory_start + MEMORY_MAX);
+    still_served(guest);
+    g_clear_pointer(&net, net_free);
+    setrlimit(RLIMIT_NOFILE, &old);
+}
+
+static Endpoint spoofed(unsigned i)
+{
+    g_autofree char *addr = i % 2 ? g_strdup_printf("10.0.2.%u", 16 + i % 200)
+                                  : g_strdup_printf("198.51.100.%u", i % 256);
+
+    return endpoint(addr, (uint16_t)(1024 + i));
+}
+
+static void udp_sweep(Guest *guest, unsigned i)
+{
+    guest_send_packet(guest,
+                      packet_udp(spoofed(i), endpoint("10.0.2.2", 9), "x", 1));
+}
+
+static void syn_flood(Guest *guest, unsigned i)
+{
+    fault_arm(FAULT_CONNECT, FAULT_ERRNO, EINPROGRESS, 1, 1);
+    guest_send_tcp(guest,
+                   .from = guest_endpoint(guest, AF_INET, (uint16_t)(1024 + i)),
+                   .to = endpoint("192.0.2.1", 80), .flags = TCP_SYN, .seq = i);
+    fault_disarm();
+}
+
+static void ping_flood(Guest *guest, unsigned i)
+{
+    fault_arm(FAULT_SEND, FAULT_LOST, 0, 1, 1);
+    guest_ping(guest, "192.0.2.1", (uint16_t)i, 1, "x", 1);
+    fault_disarm();
+}
+
+static void fragment_flood(Guest *guest, unsigned i)
+{
+    static const uint8_t data[1400];
+    g_autoptr(GByteArray) packet =
+        packet_udp(guest_endpoint(guest, AF_INET, 9), endpoint("10.0.2.2", 9),
+                   data, sizeof(data));
+
+    guest_send_packet(guest, packet_fragment(packet, i, 8, 1200));
+}
+
+static void tiny_fragments(Guest *guest, unsigned i)
+{
+    static const uint8_t data[60000];
+    g_autoptr(GByteArray) packet =
+        packet_udp(guest_endpoint(guest, AF_INET, 9), endpoint("10.0.2.2", 9),
+                   data, sizeof(data));
+
+    guest_send_packet(guest,
+                      packet_fragment(packet, i / 3000, 16 + i % 3000 * 16, 8));
+}
+
+static void dhcp_flood(Guest *guest, unsigned i)
+{
+    uint8_t m[300] = { 1, 1, 6, 0, 0xde, 0xad, 0xbe, 0xef };
+    static const uint8_t options[] = { 0x63, 0x82, 0x53, 0x63, 53, 1, 1, 255 };
+
+    put_be32(m + 28, 0x02000000 + i);
+    memcpy(m + 236, options, sizeof(options));
+    guest_send_packet(guest, packet_udp(endpoint("0.0.0.0", 68),
+                                        endpoint("255.255.255.255", 67), m,
+                                        sizeof(m)));
+}
+
+static void arp_flood(Guest *guest, unsigned i)
+{
+    uint8_t frame[42] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x52, 0x54,
+                          0,    0,    0,    0,    0x08, 0x06, 0,    1,
+                          8,    0,    6,    4,    0,    1,    0x52, 0x54 };
+
+    put_be32(frame + 28, 0x0a000300 + i);
+    put_be32(frame + 38, i % 2 ? 0x0a000202 : 0x0a000300 + i);
+    guest_send_frame(guest, frame, sizeof(frame));
+}
+
+/* Answers to a guest address that nobody has pile up for a second. */
+static void unresolved(Guest *guest, unsigned i)
+{
+    g_autofree char *addr = g_strdup_printf("10.0.2.%u", 100 + i % 100);
+
+    guest_send_packet(guest,
+                      packet_icmp(endpoint(addr, 0), endpoint("10.0.2.2", 0), 8,
+                                  0, i, "x", 1));
+}
+
+static Conn *victim;
+
+static void out_of_order(Guest *guest, unsigned i)
+{
+    if (i == 0) {
+        Peer *sink = server_new(guest_net(guest), .mode = PEER_SINK);
+
+        victim = guest_connect(guest, "10.0.2.2", peer_port(sink));
+        conn_expect_established(victim);
+    }
+    conn_send_raw(victim, .seq = conn_snd_nxt(victim) + 2 + i * 2 % 60000,
+                  .flags = TCP_ACK, .data = "x", .len = 1);
+}
+
+/* Connections that the guest leaves half closed. */
+static void half_closed(Guest *guest, unsigned i)
+{
+    static Peer *server;
+
+    if (i == 0) {
+        server =
+            server_new(guest_net(guest), .mode = PEER_SOURCE, .source_len = 10);
+    }
+    if (i % 100 == 0) {
+        Conn *conn = guest_connect(guest, "10.0.2.2", peer_port(server));
+
+        net_settle(guest_net(guest));
+        conn_freeze(conn);
+    }
+}
+
+static const struct {
+    const char *name;
+    Attack attack;
+} attacks[] = {
+    { "udp-sweep", udp_sweep },           { "syn-flood", syn_flood },
+    { "ping-flood", ping_flood },         { "fragment-flood", fragment_flood },
+    { "tiny-fragments", tiny_fragments }, { "out-of-order", out_of_order },
+    { "half-closed", half_closed },       { "dhcp-flood", dhcp_flood },
+    { "arp-flood", arp_flood },           { "unresolved", unresolved },
+};
+
+static void test_attack(const void *opaque)
+{
+    unsigned i = GPOINTER_TO_UINT(opaque);
+
+    run(attacks[i].name, attacks[i].attack);
+}
+
+int main(int argc, char **argv)
+{
+    packet_test_init(&argc, &argv);
+    for (unsigned i = 0; i < G_N_ELEMENTS(attacks); i++) {
+        g_autofree char *path = g_strdup_printf("/hostile/%s", attacks[i].name);
+
+        g_test_add_data_func(path, GUINT_TO_POINTER(i), test_attack);
+    }
+    return g_test_run();
+}
