@@ -577,9 +577,12 @@ bool slirp_sockets_poll(Slirp *slirp, int select_error,
     if (self->events == NULL) {
         return poll_classic(self, select_error, get_revents, opaque);
     }
-    /* If poll() failed, or was not called, the event set still knows. */
-    if (!select_error && self->poll_index >= 0 &&
-        (*get_revents)(self->poll_index, *opaque) == 0) {
+    /* select_error decides nothing: slirp4netns says that poll() failed
+     * whenever the guest has sent something. What a poll() that did fail could
+     * not tell, the next one will. */
+    if (*get_revents == NULL ||
+        (self->poll_index >= 0 &&
+         (*get_revents)(self->poll_index, *opaque) == 0)) {
         self->n_ready = 0;
         return false;
     }
