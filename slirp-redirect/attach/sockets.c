@@ -26,7 +26,7 @@ typedef struct Ready {
 
 struct SlirpSockets {
     Slirp *slirp;
-    FlowTable tcp, udp;
+    FlowTable tcp, udp, icmp;
     Timers timers;
     Buffers buffers;
     GQueue touched[LISTS];
@@ -90,6 +90,7 @@ void slirp_sockets_new(Slirp *slirp)
     self->slirp = slirp;
     flowtable_init(&self->tcp);
     flowtable_init(&self->udp);
+    flowtable_init(&self->icmp);
     timers_init(&self->timers);
     self->events = wants_classic() ? NULL : events_new();
     self->poll_index = -1;
@@ -113,6 +114,7 @@ void slirp_sockets_cleanup(Slirp *slirp)
     events_free(self->events);
     buffers_done(&self->buffers);
     timers_done(&self->timers);
+    flowtable_done(&self->icmp);
     flowtable_done(&self->udp);
     flowtable_done(&self->tcp);
     g_free(self);
@@ -175,7 +177,7 @@ static FlowTable *table_of(SlirpSockets *self, const struct socket *head)
 {
     return head == &self->slirp->tcb   ? &self->tcp
            : head == &self->slirp->udb ? &self->udp
-                                       : NULL;
+                                       : &self->icmp;
 }
 
 void slirp_socket_removed(struct socket *so)
@@ -248,15 +250,15 @@ void slirp_socket_index(struct socket *so)
     SlirpSockets *self = so->slirp->sockets;
     FlowNode *node = &so->so_node.flow;
     FlowTable *table = table_of(self, so->so_node.head);
-    bool tcp = table == &self->tcp;
+    bool udp = table == &self->udp;
 
     /* Dedicated UDP sockets are found by attach/udp.c. */
-    if (table == NULL || (!tcp && so->so_redirect != NULL)) {
+    if (so->so_node.head == NULL || (udp && so->so_redirect != NULL)) {
         return;
     }
     flowtable_remove(table, node);
     flowtable_add(table, node,
-                  hash_of(&so->lhost.ss, tcp ? &so->fhost.ss : NULL));
+                  hash_of(&so->lhost.ss, udp ? NULL : &so->fhost.ss));
 }
 
 static bool same_end(const struct sockaddr_storage *a,
