@@ -314,6 +314,21 @@ void slirp_sbuf_release(Slirp *slirp, struct sbuf *sb)
     errno = err;
 }
 
+/*
+ * Few large reads cost less than many, so the buffer may run low, as long as
+ * the guest has a segment to wait for. sbdrop(), which wakes the application's
+ * loop for the classic way, knows of the half only.
+ */
+uint32_t slirp_socket_refill(const struct socket *so)
+{
+    uint32_t half = so->so_snd.sb_datalen / 2;
+
+    if (so->slirp->sockets->events == NULL) {
+        return half;
+    }
+    return MIN(half, MAX(half / 4, so->so_tcpcb->t_maxseg));
+}
+
 /* ---- time-outs ---- */
 
 /* A curtime value, of the last or the next 24 days, on our clock. */

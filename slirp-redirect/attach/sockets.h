@@ -88,6 +88,9 @@ void slirp_sbuf_need(struct Slirp *slirp, struct sbuf *sb);
 /* Takes the memory of an empty buffer back; errno stays. */
 void slirp_sbuf_release(struct Slirp *slirp, struct sbuf *sb);
 
+/* With fewer bytes in so_snd the socket is to be read again. */
+uint32_t slirp_socket_refill(const struct socket *so);
+
 /* ---- TCP timers: tcp-timers.c ---- */
 
 /* Sets the timer TCPT_*, or with 0 ms stops it. */
