@@ -321,6 +321,33 @@ void peer_reset(Peer *peer);    /* close with RST */
 void peer_close(Peer *peer);
 int peer_fd(const Peer *peer);
 
+/* What many tests begin with */
+
+/* A connection of the guest to a server of its own, established at both ends;
+ * the host as the guest sees it gives the family. */
+Conn *guest_link(Guest *guest, const char *host, Peer **peer);
+/* The same to a server that the guest reaches as dst. */
+Conn *guest_link_to(Guest *guest, Peer *server, const char *dst, uint16_t port,
+                    Peer **peer);
+/* Forwards a free port of the host's loopback, which is returned, to that port
+ * of the guest; for SOCK_STREAM or SOCK_DGRAM. */
+uint16_t guest_add_hostfwd(Guest *guest, int type, uint16_t port);
+/* What the guest sends there is appended to got, unless that is NULL. */
+void guest_add_guestfwd(Guest *guest, const char *addr, uint16_t port,
+                        GByteArray *got);
+
+/* A DHCP message (RFC 2132, 9.6) from the client 52:54:XX:XX:XX:XX. */
+enum { DHCP_CLIENT = 68, DHCP_SERVER = 67 }; /* ports */
+enum { DHCP_DISCOVER = 1, DHCP_OFFER = 2, DHCP_REQUEST = 3, DHCP_ACK = 5 };
+enum { DHCP_OWN = 0x00123456 }; /* the guest's own client number */
+void guest_send_dhcp(Guest *guest, uint8_t type, uint32_t client);
+/* The length byte of the option, which the value follows, or NULL. */
+const uint8_t *frame_dhcp_option(const Frame *f, uint8_t code);
+
+/* Adds PATH/ipv4 and PATH/ipv6, with one of the addresses each. */
+void packet_test_add_both(const char *path, const char *const addrs[2],
+                          GTestDataFunc test);
+
 /* Reproducible bulk data, and the digest conn_digest() and peer_digest() use */
 void pattern_fill(uint32_t seed, void *data, size_t len);
 GByteArray *pattern_new(uint32_t seed, size_t len);

@@ -79,11 +79,6 @@ bool guest_info_has(Guest *guest, const char *text)
     return strstr(info, text) != NULL;
 }
 
-int family_of(const char *addr)
-{
-    return endpoint(addr, 0).family;
-}
-
 static uint8_t code_for(int family, uint8_t code4)
 {
     static const uint8_t codes6[] = { [0] = 0, [1] = 3, [3] = 4 };

@@ -11,18 +11,6 @@ enum { ALWAYS = 1 << 30, SERVICE = 8080 };
 
 static const struct in_addr at = { 0x6402000a }; /* 10.0.2.100 */
 
-static uint16_t add_forward(Guest *guest)
-{
-    struct in_addr loopback = { .s_addr = htonl(INADDR_LOOPBACK) };
-    struct in_addr any = { 0 };
-    uint16_t port = net_refused_port(guest_net(guest), AF_INET, SOCK_STREAM);
-
-    g_assert_cmpint(
-        slirp_add_hostfwd(guest_slirp(guest), 0, loopback, port, any, SERVICE),
-        ==, 0);
-    return port;
-}
-
 static void add_unix_forward(Guest *guest, struct sockaddr_un *host)
 {
     struct sockaddr_in to = { .sin_family = AF_INET,
@@ -64,7 +52,7 @@ static void test_accept_pause(void)
 {
     g_autoptr(Net) net = net_new();
     Guest *guest = guest_new(net);
-    uint16_t port = add_forward(guest);
+    uint16_t port = guest_add_hostfwd(guest, SOCK_STREAM, SERVICE);
     Peer *client;
     Conn *conn;
 
@@ -93,19 +81,13 @@ static void test_registered(void)
     g_autoptr(Net) net = net_new();
     Guest *guest = guest_new(net, .strict_register = true);
     Peer *server = server_new(net);
-    uint16_t port = add_forward(guest);
+    uint16_t port = guest_add_hostfwd(guest, SOCK_STREAM, SERVICE);
     struct in_addr loopback = { .s_addr = htonl(INADDR_LOOPBACK) };
 
     guest_connect(guest, "10.0.2.2", peer_port(server));
     net_settle(net);
     g_assert_cmpint(slirp_remove_hostfwd(guest_slirp(guest), 0, loopback, port),
                     ==, 0);
-}
-
-static slirp_ssize_t collect(const void *data, size_t len, void *opaque)
-{
-    g_byte_array_append(opaque, data, (guint)len);
-    return (slirp_ssize_t)len;
 }
 
 /* A guestfwd goes while a connection to it is open. */
@@ -117,9 +99,7 @@ static void test_remove_guestfwd(void)
     struct in_addr addr = at;
     Conn *conn;
 
-    g_assert_cmpint(
-        slirp_add_guestfwd(guest_slirp(guest), collect, got, &addr, 1234), ==,
-        0);
+    guest_add_guestfwd(guest, "10.0.2.100", 1234, got);
     g_assert_true(guest_resolve(guest, "10.0.2.100"));
     conn = guest_connect(guest, "10.0.2.100", 1234);
     conn_expect_established(conn);

@@ -8,6 +8,8 @@
 #include "fault.h"
 #include "internal.h"
 
+static const char *const hosts[] = { "10.0.2.2", "fec0::2" };
+
 static int add_forward6(Guest *guest, uint16_t port)
 {
     struct sockaddr_in6 host = { .sin6_family = AF_INET6,
@@ -41,15 +43,9 @@ static void test_forward_error(void)
 {
     g_autoptr(Net) net = net_new();
     Guest *guest = guest_new(net);
-    struct in_addr loopback = { .s_addr = htonl(INADDR_LOOPBACK) };
-    struct in_addr any = { 0 };
-    uint16_t port = net_refused_port(net, AF_INET, SOCK_DGRAM);
-    Peer *client;
+    uint16_t port = guest_add_hostfwd(guest, SOCK_DGRAM, 7);
+    Peer *client = host_udp(net, AF_INET, port);
 
-    g_assert_cmpint(
-        slirp_add_hostfwd(guest_slirp(guest), 1, loopback, port, any, 7), ==,
-        0);
-    client = host_udp(net, AF_INET, port);
     fault_arm(FAULT_RECV, FAULT_ERRNO, ECONNREFUSED, 1, 1);
     peer_send_text(client, "x");
     net_await(net, fault_hits() == 1);
@@ -63,7 +59,7 @@ static void test_reply_source(const void *host)
 {
     g_autoptr(Net) net = net_new();
     Guest *guest = guest_new(net);
-    int family = endpoint(host, 0).family;
+    int family = family_of(host);
     Peer *server = server_new(net, .type = SOCK_DGRAM, .family = family);
 
     guest_send_text(guest, 5000, host, peer_port(server), "question");
@@ -80,18 +76,6 @@ static void test_reply_source(const void *host)
     guest_expect_idle(guest);
 }
 
-static void send_discover(Guest *guest, unsigned number)
-{
-    uint8_t m[300] = { 1, 1, 6, 0, 0xde, 0xad, 0xbe, 0xef };
-    static const uint8_t options[] = { 0x63, 0x82, 0x53, 0x63, 53, 1, 1, 255 };
-
-    put_be32(m + 28, 0x02000000 + number);
-    memcpy(m + 236, options, sizeof(options));
-    guest_send_packet(guest, packet_udp(endpoint("0.0.0.0", 68),
-                                        endpoint("255.255.255.255", 67), m,
-                                        sizeof(m)));
-}
-
 /* More clients than addresses. */
 static void test_discover_leak(void)
 {
@@ -99,7 +83,7 @@ static void test_discover_leak(void)
     Guest *guest = guest_new(net);
 
     for (unsigned i = 0; i < 100; i++) {
-        send_discover(guest, i);
+        guest_send_dhcp(guest, DHCP_DISCOVER, i);
     }
     net_settle(net);
     g_assert_cmpint(guest_count_buffers(guest), ==, 0);
@@ -182,10 +166,7 @@ int main(int argc, char **argv)
     g_test_add_func("/fixes/udp/forward-before-address",
                     test_forward_before_address);
     g_test_add_func("/fixes/udp/forward-error", test_forward_error);
-    g_test_add_data_func("/fixes/udp/reply-source/ipv4", "10.0.2.2",
-                         test_reply_source);
-    g_test_add_data_func("/fixes/udp/reply-source/ipv6", "fec0::2",
-                         test_reply_source);
+    packet_test_add_both("/fixes/udp/reply-source", hosts, test_reply_source);
     g_test_add_func("/fixes/dhcp/discover-leak", test_discover_leak);
     g_test_add_func("/fixes/icmp6/echo-leak", test_echo6_leak);
     g_test_add_func("/fixes/icmp6/unknown-error", test_unknown_error);

@@ -162,14 +162,7 @@ static void tiny_fragments(Guest *guest, unsigned i)
 
 static void dhcp_flood(Guest *guest, unsigned i)
 {
-    uint8_t m[300] = { 1, 1, 6, 0, 0xde, 0xad, 0xbe, 0xef };
-    static const uint8_t options[] = { 0x63, 0x82, 0x53, 0x63, 53, 1, 1, 255 };
-
-    put_be32(m + 28, 0x02000000 + i);
-    memcpy(m + 236, options, sizeof(options));
-    guest_send_packet(guest, packet_udp(endpoint("0.0.0.0", 68),
-                                        endpoint("255.255.255.255", 67), m,
-                                        sizeof(m)));
+    guest_send_dhcp(guest, DHCP_DISCOVER, i);
 }
 
 static void arp_flood(Guest *guest, unsigned i)
