@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/epoll.h>
@@ -26,6 +28,7 @@ static struct {
     unsigned seen, hits;
     unsigned calls[FAULT_CALLS + 1];
     int so_error;
+    bool no_ping_sockets;
     int last_socket;
 } state = { .last_socket = -1 };
 
@@ -41,6 +44,7 @@ static const char *const names[] = {
     [FAULT_SETSOCKOPT] = "setsockopt",
     [FAULT_GETSOCKOPT] = "getsockopt",
     [FAULT_NAME] = "getsockname",
+    [FAULT_NAMEINFO] = "getnameinfo",
     [FAULT_FCNTL] = "fcntl",
     [FAULT_IOCTL] = "ioctl",
     [FAULT_SHUTDOWN] = "shutdown",
@@ -76,6 +80,11 @@ void fault_disarm(void)
 void fault_so_error(int err)
 {
     state.so_error = err;
+}
+
+void fault_no_ping_sockets(bool on)
+{
+    state.no_ping_sockets = on;
 }
 
 unsigned fault_calls(FaultCall call)
@@ -140,6 +149,12 @@ static int keep_last(int fd)
 
 int socket(int domain, int type, int protocol)
 {
+    if (fault_inside && state.no_ping_sockets &&
+        (protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6) &&
+        (type & ~SOCK_CLOEXEC) == SOCK_DGRAM) {
+        errno = EACCES;
+        return -1;
+    }
     return fails(FAULT_SOCKET)
                ? -1
                : keep_last(REAL(socket)(domain, type, protocol));
@@ -204,6 +219,16 @@ int getsockname(int fd, struct sockaddr *addr, socklen_t *len)
 int getpeername(int fd, struct sockaddr *addr, socklen_t *len)
 {
     return fails(FAULT_NAME) ? -1 : REAL(getpeername)(fd, addr, len);
+}
+
+int getnameinfo(const struct sockaddr *addr, socklen_t len, char *host,
+                socklen_t host_len, char *service, socklen_t service_len,
+                int flags)
+{
+    return fails(FAULT_NAMEINFO)
+               ? EAI_FAIL
+               : REAL(getnameinfo)(addr, len, host, host_len, service,
+                                   service_len, flags);
 }
 
 /* The length that is left of len, or -1 if the call fails; 0 with *lost set

@@ -97,6 +97,8 @@ void net_expect_log(Net *net, const char *pattern);
 void net_allow_log(Net *net, const char *pattern);
 /* Set (or, with NULL, unset) a variable until net_free(). */
 void net_setenv(Net *net, const char *name, const char *value);
+/* Have only so many descriptors (RLIMIT_NOFILE) until net_free(). */
+void net_limit_files(Net *net, unsigned n);
 /* A private directory, removed with its content by net_free(). */
 const char *net_tmpdir(Net *net);
 
@@ -106,6 +108,8 @@ typedef struct GuestConfig {
     uint32_t version; /* of SlirpConfig; 0: 4, as QEMU 10.0 */
     bool restricted, disable_host_loopback, disable_dns, disable_dhcp;
     bool no_ipv4, no_ipv6, enable_emu;
+    bool no_dhcp_range;
+    const struct sockaddr_in *outbound_addr;
     size_t mtu, mru;
     const char **dnssearch;
     const char *hostname, *domainname, *tftp_path, *bootfile;
@@ -118,6 +122,7 @@ typedef struct GuestConfig {
     bool select_error_when_busy; /* as slirp4netns: see libslirp.h */
     bool null_register;          /* no (un)register_poll_fd callbacks */
     bool strict_register;        /* unregistering a stranger is an error */
+    int64_t clock_ahead_ms;      /* of net_now_ms() */
 } GuestConfig;
 
 /* guest_new(net, .restricted = true): QEMU's defaults with changes. */
@@ -288,8 +293,9 @@ typedef struct ServerConfig {
 #define server_new(net, ...)                                                   \
     server_new_config(net, &(const ServerConfig){ __VA_ARGS__ })
 Peer *server_new_config(Net *net, const ServerConfig *config);
-/* A stream listener whose backlog is full: connects stay unanswered. */
-Peer *server_new_silent(Net *net);
+/* A stream listener whose backlog is full, so that connects stay unanswered, on
+ * a port or, for AF_UNIX, a path. */
+Peer *server_new_busy(Net *net, int family, uint16_t port);
 /* A port with nobody behind it. */
 uint16_t net_refused_port(Net *net, int family, int type);
 /* A client socket of the host, as for host forwards. */
@@ -353,5 +359,9 @@ void pattern_fill(uint32_t seed, void *data, size_t len);
 GByteArray *pattern_new(uint32_t seed, size_t len);
 enum { DIGEST_START = 0 };
 uint64_t digest_update(uint64_t digest, const void *data, size_t len);
+
+/* Memory allocated in this process; sanitizers keep their own count. */
+size_t memory_in_use(void);
+unsigned descriptors_in_use(void);
 
 #endif

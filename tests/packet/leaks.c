@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Compares the process' descriptors before and after a test. */
+/* What the process has taken: its descriptors, and its memory. */
 #include "internal.h"
 
 #include <dirent.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -58,4 +59,18 @@ char *fds_difference(GHashTable *before)
     append_missing(text, "leaked", after, before);
     append_missing(text, "lost", before, after);
     return g_string_free(text, text->len == 0);
+}
+
+unsigned descriptors_in_use(void)
+{
+    g_autoptr(GHashTable) fds = fds_snapshot();
+
+    return g_hash_table_size(fds);
+}
+
+size_t memory_in_use(void)
+{
+    struct mallinfo2 m = mallinfo2();
+
+    return m.uordblks + m.hblkhd;
 }

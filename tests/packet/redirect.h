@@ -28,8 +28,6 @@ bool guest_info_has(Guest *guest, const char *text);
  * quote must be the start of the packet. IPv4 codes; family as the packet's. */
 void guest_expect_unreachable(Guest *guest, const char *source, uint8_t code,
                               const GByteArray *packet);
-/* A listener whose backlog is full, on a port or, for AF_UNIX, a path. */
-Peer *server_new_busy(Net *net, int family, uint16_t port);
 
 /* The one name that resolves from now on, and its answers in order; second may
  * be NULL. */

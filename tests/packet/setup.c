@@ -2,6 +2,7 @@
 /* What many tests begin with. */
 #include <arpa/inet.h>
 
+#include "fault.h"
 #include "internal.h"
 
 enum { DHCP_LEN = 300, DHCP_MAC_AT = 28, DHCP_OPTIONS_AT = 240 };
@@ -29,10 +30,14 @@ uint16_t guest_add_hostfwd(Guest *guest, int type, uint16_t port)
     struct in_addr loopback = { htonl(INADDR_LOOPBACK) }, inside = { 0 };
     uint16_t outside = net_refused_port(guest_net(guest), AF_INET, type);
 
+    int added;
+
     memcpy(&inside, guest->ip.addr, sizeof(inside));
-    g_assert_cmpint(slirp_add_hostfwd(guest_slirp(guest), type == SOCK_DGRAM,
-                                      loopback, outside, inside, port),
-                    ==, 0);
+    fault_inside++;
+    added = slirp_add_hostfwd(guest_slirp(guest), type == SOCK_DGRAM, loopback,
+                              outside, inside, port);
+    fault_inside--;
+    g_assert_cmpint(added, ==, 0);
     return outside;
 }
 

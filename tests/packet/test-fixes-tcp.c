@@ -129,6 +129,37 @@ static void test_guest_mss(const void *host)
     guest_expect_idle(guest);
 }
 
+/* The last option of a segment has no length: what follows is data. */
+static void test_option_without_length(void)
+{
+    enum { NOP = 1, MSS = 2, SERVICE = 8080 };
+    static const uint8_t options[] = { NOP, NOP, NOP, MSS };
+    static const uint8_t data[] = { 4, 0, 100 };
+    static const uint8_t answer[1000];
+    g_autoptr(Net) net = net_new();
+    Guest *guest = guest_new(net);
+    uint16_t port = guest_add_hostfwd(guest, SOCK_STREAM, SERVICE);
+    Peer *client;
+    const Frame *f;
+
+    /* The model guest leaves the port to us. */
+    guest_send_tcp(guest, .from.port = SERVICE, .to = endpoint("10.0.2.2", 9),
+                   .flags = TCP_RST);
+    client = host_connect(net, AF_INET, port);
+    f = guest_expect(guest, m_tcp(), m_flags(TCP_SYN), m_to_port(SERVICE));
+    guest_send_tcp(
+        guest, .from = f->to, .to = f->from, .seq = 1000, .ack = f->tcp.seq + 1,
+        .flags = TCP_SYN | TCP_ACK, .window = 65535, .options = options,
+        .options_len = sizeof(options), .data = data, .len = sizeof(data));
+    peer_expect(client, data, sizeof(data));
+    peer_send(client, answer, sizeof(answer));
+    f = guest_expect(guest, m_tcp(), m_has_payload());
+    g_assert_cmpuint(f->payload_len, >, 100);
+    guest_send_tcp(guest, .from = f->to, .to = f->from, .seq = 1004,
+                   .flags = TCP_RST);
+    guest_expect_idle(guest);
+}
+
 /* The host's side of a connection ends when the guest was switched off. */
 static void test_keepalive(void)
 {
@@ -142,6 +173,42 @@ static void test_keepalive(void)
     g_assert_cmpint(guest_count_tcp(guest), ==, 1);
     net_advance(net, 750 * 1000);
     net_await(net, peer_eof(peer) || peer_error(peer));
+    g_assert_cmpint(guest_count_tcp(guest), ==, 0);
+}
+
+/* A keepalive offers the window that there is, not what 16 bits leave of it. */
+static void test_keepalive_window(void)
+{
+    g_autoptr(Net) net = net_new();
+    Guest *guest = guest_new(net);
+    Peer *peer;
+    Conn *conn = guest_link(guest, "10.0.2.2", &peer);
+
+    net_settle(net);
+    guest_forget_frames(guest);
+    net_advance(net, 7250 * 1000);
+    g_assert_cmpuint(guest_expect(guest, m_tcp())->tcp.window, >=, 32768);
+    conn_abort(conn);
+    guest_expect_idle(guest);
+}
+
+/* The host's side is gone, and the guest takes note of that, but does not end
+ * its own. */
+static void test_linger(void)
+{
+    g_autoptr(Net) net = net_new();
+    Guest *guest = guest_new(net);
+    Peer *peer;
+    Conn *conn = guest_link(guest, "10.0.2.2", &peer);
+
+    fault_arm(FAULT_SEND, FAULT_ERRNO, EPIPE, 1, ALWAYS);
+    conn_send_text(conn, "x");
+    conn_expect_eof(conn);
+    fault_disarm();
+    peer_close(peer);
+    net_advance(net, 50 * 1000);
+    g_assert_cmpint(guest_count_tcp(guest), ==, 1);
+    net_advance(net, 20 * 1000);
     g_assert_cmpint(guest_count_tcp(guest), ==, 0);
 }
 
@@ -226,7 +293,11 @@ int main(int argc, char **argv)
     g_test_add_func("/fixes/tcp/late-timeout", test_late_timeout);
     g_test_add_func("/fixes/tcp/reset-when-full", test_reset_when_full);
     packet_test_add_both("/fixes/tcp/guest-mss", hosts, test_guest_mss);
+    g_test_add_func("/fixes/tcp/option-without-length",
+                    test_option_without_length);
     g_test_add_func("/fixes/tcp/keepalive", test_keepalive);
+    g_test_add_func("/fixes/tcp/keepalive-window", test_keepalive_window);
+    g_test_add_func("/fixes/tcp/linger", test_linger);
     g_test_add_func("/fixes/tcp/sequence-numbers", test_sequence_numbers);
     g_test_add_func("/fixes/tcp/no-signal", test_no_signal);
     g_test_add_func("/fixes/tcp/restrict-ipv6", test_restrict_ipv6);

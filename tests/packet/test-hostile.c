@@ -4,9 +4,7 @@
  * prints what that took, and then shows that the guest is still served.
  */
 #include <arpa/inet.h>
-#include <malloc.h>
 #include <netinet/in.h>
-#include <sys/resource.h>
 #include <time.h>
 
 #include "fault.h"
@@ -29,20 +27,6 @@ static double cpu_seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static size_t memory_in_use(void)
-{
-    struct mallinfo2 m = mallinfo2();
-
-    return m.uordblks + m.hblkhd;
-}
-
-static guint count_fds(void)
-{
-    g_autoptr(GHashTable) fds = fds_snapshot();
-
-    return g_hash_table_size(fds);
-}
-
 static void peak_look(Peak *peak, Guest *guest)
 {
     /* What the harness keeps is not the stack's. */
@@ -52,7 +36,7 @@ static void peak_look(Peak *peak, Guest *guest)
     }
     guest->frames_bytes = 0;
     peak->memory = MAX(peak->memory, memory_in_use());
-    peak->fds = MAX(peak->fds, count_fds());
+    peak->fds = MAX(peak->fds, descriptors_in_use());
 }
 
 typedef void (*Attack)(Guest *guest, unsigned i);
@@ -76,18 +60,15 @@ static void still_served(Guest *guest)
 static void run(const char *name, Attack attack)
 {
     g_autoptr(Net) net = net_new();
-    struct rlimit old, low;
     Guest *guest;
     Peak peak = { 0 };
 
-    getrlimit(RLIMIT_NOFILE, &old);
-    low = (struct rlimit){ FILES, old.rlim_max };
-    setrlimit(RLIMIT_NOFILE, &low);
+    net_limit_files(net, FILES);
     net_allow_log(net, "*");
     guest = guest_new(net);
     net_settle(net);
     peak.memory_start = memory_in_use();
-    peak.fds_start = count_fds();
+    peak.fds_start = descriptors_in_use();
     peak.cpu = -cpu_seconds();
     for (unsigned i = 0; i < FRAMES; i++) {
         attack(guest, i);
@@ -105,8 +86,6 @@ static void run(const char *name, Attack attack)
     g_assert_cmpuint(peak.fds, <=, FILES - FILES_FREE);
     g_assert_cmpuint(peak.memory, <=, peak.memory_start + MEMORY_MAX);
     still_served(guest);
-    g_clear_pointer(&net, net_free);
-    setrlimit(RLIMIT_NOFILE, &old);
 }
 
 static Endpoint spoofed(unsigned i)

@@ -49,7 +49,7 @@ static void test_times_out(const void *dst)
 {
     g_autoptr(Net) net = net_new();
     Guest *guest = guest_new(net);
-    Peer *silent = server_new_silent(net);
+    Peer *silent = server_new_busy(net, AF_INET, 0);
     Conn *conn;
 
     guest_set_rules(guest, "tcp:80-:%u+timeout=3\ntcp:81-:%u",
@@ -75,7 +75,7 @@ static void test_times_out_after_idling(void)
 {
     g_autoptr(Net) net = net_new();
     Guest *guest = guest_new(net);
-    Peer *silent = server_new_silent(net);
+    Peer *silent = server_new_busy(net, AF_INET, 0);
     Conn *conn;
 
     guest_set_rules(guest, "tcp:80-:%u+timeout=3", peer_port(silent));
@@ -94,7 +94,7 @@ static void test_repeated_syn(void)
 {
     g_autoptr(Net) net = net_new();
     Guest *guest = guest_new(net);
-    Peer *silent = server_new_silent(net);
+    Peer *silent = server_new_busy(net, AF_INET, 0);
 
     guest_set_rules(guest, "tcp:80-:%u+timeout=3", peer_port(silent));
     for (int i = 0; i < 3; i++) {
@@ -113,7 +113,7 @@ static void test_ends_while_connecting(void)
 {
     g_autoptr(Net) net = net_new();
     Guest *guest = guest_new(net);
-    Peer *silent = server_new_silent(net);
+    Peer *silent = server_new_busy(net, AF_INET, 0);
 
     guest_set_rules(guest, "tcp:80-:%u", peer_port(silent));
     guest_connect(guest, "198.51.100.7", 80);

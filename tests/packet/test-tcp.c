@@ -117,7 +117,7 @@ static void test_connect_times_out(void)
 {
     g_autoptr(Net) net = net_new();
     Guest *guest = guest_new(net);
-    Peer *silent = server_new_silent(net);
+    Peer *silent = server_new_busy(net, AF_INET, 0);
     Conn *conn = guest_connect(guest, "10.0.2.2", peer_port(silent));
 
     net_advance(net, 70000);
