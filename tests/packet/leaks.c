@@ -3,6 +3,7 @@
 #include "internal.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -61,11 +62,17 @@ char *fds_difference(GHashTable *before)
     return g_string_free(text, text->len == 0);
 }
 
+/* Without the help of a further descriptor, which there may not be. */
 unsigned descriptors_in_use(void)
 {
-    g_autoptr(GHashTable) fds = fds_snapshot();
+    struct rlimit limit;
+    unsigned n = 0;
 
-    return g_hash_table_size(fds);
+    getrlimit(RLIMIT_NOFILE, &limit);
+    for (int fd = 0; fd < (int)limit.rlim_cur; fd++) {
+        n += fcntl(fd, F_GETFD) >= 0;
+    }
+    return n;
 }
 
 size_t memory_in_use(void)
