@@ -28,7 +28,7 @@ static struct {
     unsigned seen, hits;
     unsigned calls[FAULT_CALLS + 1];
     int so_error;
-    bool no_ping_sockets;
+    bool no_icmp_datagram, no_icmp_raw;
     int last_socket;
 } state = { .last_socket = -1 };
 
@@ -82,9 +82,10 @@ void fault_so_error(int err)
     state.so_error = err;
 }
 
-void fault_no_ping_sockets(bool on)
+void fault_no_icmp(bool datagram, bool raw)
 {
-    state.no_ping_sockets = on;
+    state.no_icmp_datagram = datagram;
+    state.no_icmp_raw = raw;
 }
 
 unsigned fault_calls(FaultCall call)
@@ -147,11 +148,18 @@ static int keep_last(int fd)
     return fd;
 }
 
+static bool is_refused_icmp(int type, int protocol)
+{
+    bool raw = (type & ~SOCK_CLOEXEC) == SOCK_RAW;
+
+    return fault_inside &&
+           (protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6) &&
+           (raw ? state.no_icmp_raw : state.no_icmp_datagram);
+}
+
 int socket(int domain, int type, int protocol)
 {
-    if (fault_inside && state.no_ping_sockets &&
-        (protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6) &&
-        (type & ~SOCK_CLOEXEC) == SOCK_DGRAM) {
+    if (is_refused_icmp(type, protocol)) {
         errno = EACCES;
         return -1;
     }

@@ -11,6 +11,7 @@
 #include "fault.h"
 #include "internal.h"
 
+enum { ALWAYS = 1 << 30 };
 enum { FILES = 256, RESERVE = 32 };
 enum { TCP_MOST = 168, HALF_OPEN_MOST = 84, UDP_MOST = 84, UDP_PER_GUEST = 56 };
 enum { ECHO_MOST = 14, FRAGMENTS_MOST = 512, SEGMENTS_MOST = 200 };
@@ -85,19 +86,35 @@ static void test_udp_of_all_guests(void)
     guest_expect_idle(guest);
 }
 
+static void expect_unreachable(Guest *guest, int family)
+{
+    bool v6 = family == AF_INET6;
+
+    g_assert_cmpuint(fault_hits(), >=, 1);
+    fault_disarm();
+    guest_expect(guest, v6 ? m_icmp6() : m_icmp(), m_icmp_type(v6 ? 1 : 3));
+    guest_expect_idle(guest);
+}
+
 /* A flow for which there is no descriptor at all. */
 static void test_udp_refused(const void *host)
 {
     g_autoptr(Net) net = net_new();
     Guest *guest = guest_new(net);
-    bool v6 = family_of(host) == AF_INET6;
 
-    fault_arm(FAULT_SOCKET, FAULT_ERRNO, EMFILE, 1, 1);
+    fault_arm(FAULT_SOCKET, FAULT_ERRNO, EMFILE, 1, ALWAYS);
     guest_send_text(guest, 5000, host, 9, "x");
-    g_assert_cmpuint(fault_hits(), ==, 1);
-    fault_disarm();
-    guest_expect(guest, v6 ? m_icmp6() : m_icmp(), m_icmp_type(v6 ? 1 : 3));
-    guest_expect_idle(guest);
+    expect_unreachable(guest, family_of(host));
+}
+
+static void test_echo_refused(const void *stranger)
+{
+    g_autoptr(Net) net = net_new();
+    Guest *guest = guest_new(net);
+
+    fault_arm(FAULT_SOCKET, FAULT_ERRNO, EMFILE, 1, ALWAYS);
+    guest_ping(guest, stranger, 1, 1, "x", 1);
+    expect_unreachable(guest, family_of(stranger));
 }
 
 /* Connections to where nobody answers: the next is refused at once. */
@@ -225,6 +242,24 @@ static void test_echo_sockets(void)
     g_assert_cmpint(guest_count_icmp(guest), ==, 0);
 }
 
+/* Echo requests that go to the UDP service leave room to other flows. */
+static void test_echo_over_udp(void)
+{
+    g_autoptr(Net) net = net_new();
+    Guest *guest = limited_guest(net);
+    Peer *sink = server_new(net, .mode = PEER_SINK, .type = SOCK_DGRAM);
+
+    guest_send_text(guest, 5000, "10.0.2.2", peer_port(sink), "x");
+    fault_no_icmp(true, true);
+    for (uint16_t i = 0; i < 2 * ECHO_MOST; i++) {
+        ping_void(guest, i, 1);
+    }
+    fault_no_icmp(false, false);
+    g_assert_cmpint(guest_count_udp(guest), ==, ECHO_MOST + 1);
+    net_advance(net, 11000);
+    g_assert_cmpint(guest_count_udp(guest), ==, 1);
+}
+
 /* Raw sockets, where there are no others for echo requests, see all requests
  * and replies of the host. */
 static void test_echo_of_others(void)
@@ -236,10 +271,10 @@ static void test_echo_of_others(void)
         g_test_skip("raw sockets are not allowed here");
         return;
     }
-    fault_no_ping_sockets(true);
+    fault_no_icmp(true, false);
     ping_void(guest, 1, 1);
     guest_ping(guest, "127.0.0.1", 2, 2, "x", 1);
-    fault_no_ping_sockets(false);
+    fault_no_icmp(false, false);
     g_assert_cmpuint(
         guest_expect(guest, m_icmp(), m_from("127.0.0.1", 0))->icmp.id, ==, 2);
     guest_expect_none(guest, 1000, m_icmp());
@@ -309,11 +344,14 @@ int main(int argc, char **argv)
     g_test_add_func("/fixes/limits/udp-of-one-guest", test_udp_of_one_guest);
     g_test_add_func("/fixes/limits/udp-of-all-guests", test_udp_of_all_guests);
     packet_test_add_both("/fixes/limits/udp-refused", hosts, test_udp_refused);
+    packet_test_add_both("/fixes/limits/echo-refused", strangers,
+                         test_echo_refused);
     g_test_add_func("/fixes/limits/half-open", test_half_open);
     g_test_add_func("/fixes/limits/established", test_established);
     g_test_add_func("/fixes/limits/closing", test_closing);
     g_test_add_func("/fixes/limits/reserve", test_reserve);
     g_test_add_func("/fixes/limits/echo-sockets", test_echo_sockets);
+    g_test_add_func("/fixes/limits/echo-over-udp", test_echo_over_udp);
     g_test_add_func("/fixes/limits/echo-of-others", test_echo_of_others);
     g_test_add_func("/fixes/limits/fragments", test_fragments);
     g_test_add_func("/fixes/limits/segments", test_segments);

@@ -265,10 +265,10 @@ static void test_echo6_address(void)
         g_test_skip("raw sockets are not allowed here");
         return;
     }
-    fault_no_ping_sockets(true); /* raw ones look at the port, too */
+    fault_no_icmp(true, false); /* raw sockets look at the port, too */
     dirty_stack();
     guest_ping(guest, "::1", 1, 1, "x", 1);
-    fault_no_ping_sockets(false);
+    fault_no_icmp(false, false);
     guest_expect(guest, m_icmp6(), m_icmp_type(129));
     guest_expect_idle(guest);
 }

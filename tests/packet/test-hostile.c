@@ -168,6 +168,14 @@ static void ping_flood(Guest *guest, unsigned i)
     fault_disarm();
 }
 
+/* The same without sockets for ICMP. */
+static void echo_flood(Guest *guest, unsigned i)
+{
+    fault_no_icmp(true, true);
+    ping_flood(guest, i);
+    fault_no_icmp(false, false);
+}
+
 static void fragment_flood(Guest *guest, unsigned i)
 {
     static const uint8_t data[1400];
@@ -251,10 +259,11 @@ static const struct {
     Attack attack;
 } attacks[] = {
     { "udp-sweep", udp_sweep },           { "syn-flood", syn_flood },
-    { "ping-flood", ping_flood },         { "fragment-flood", fragment_flood },
-    { "tiny-fragments", tiny_fragments }, { "out-of-order", out_of_order },
-    { "half-closed", half_closed },       { "dhcp-flood", dhcp_flood },
-    { "arp-flood", arp_flood },           { "unresolved", unresolved },
+    { "ping-flood", ping_flood },         { "echo-flood", echo_flood },
+    { "fragment-flood", fragment_flood }, { "tiny-fragments", tiny_fragments },
+    { "out-of-order", out_of_order },     { "half-closed", half_closed },
+    { "dhcp-flood", dhcp_flood },         { "arp-flood", arp_flood },
+    { "unresolved", unresolved },
 };
 
 static void test_attack(const void *opaque)
