@@ -74,38 +74,46 @@ static bool same_addrs(const GArray *a, const GArray *b)
                    a->len * sizeof(struct sockaddr_storage)) == 0);
 }
 
+static guint hash_rule(gconstpointer rule)
+{
+    return rule_hash(rule);
+}
+
+static gboolean same_rule(gconstpointer a, gconstpointer b)
+{
+    return rule_equal(a, b);
+}
+
 static void free_list(void *list)
 {
     g_slist_free(list);
 }
 
-/* The entries of today by their text, in order: lists of TableEntry *. */
-static GHashTable *index_by_text(const GPtrArray *entries)
+/* The entries of today by their rule, which they own, in order: lists of
+ * TableEntry *. */
+static GHashTable *index_by_rule(const GPtrArray *entries)
 {
     GHashTable *index =
-        g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_list);
+        g_hash_table_new_full(hash_rule, same_rule, NULL, free_list);
 
     for (unsigned i = entries->len; i-- > 0;) {
         TableEntry *entry = g_ptr_array_index(entries, i);
-        gpointer text = rule_print(entry->rule), key = NULL, list = NULL;
+        GSList *list = NULL;
 
-        if (g_hash_table_steal_extended(index, text, &key, &list)) {
-            g_free(text);
-            text = key;
-        }
-        g_hash_table_insert(index, text, g_slist_prepend(list, entry));
+        g_hash_table_steal_extended(index, entry->rule, NULL,
+                                    (gpointer *)&list);
+        g_hash_table_insert(index, entry->rule, g_slist_prepend(list, entry));
     }
     return index;
 }
 
-/* The first entry in the list that means the same, or NULL. */
-static TableEntry *find_same(GSList *list, const Rule *rule,
-                             const GArray *addrs)
+/* The first entry in the list with these addresses, or NULL. */
+static TableEntry *find_same(GSList *list, const GArray *addrs)
 {
     for (; list != NULL; list = list->next) {
         TableEntry *entry = list->data;
 
-        if (rule_equal(entry->rule, rule) && same_addrs(entry->addrs, addrs)) {
+        if (same_addrs(entry->addrs, addrs)) {
             return entry;
         }
     }
@@ -117,14 +125,13 @@ static TableEntry *find_same(GSList *list, const Rule *rule,
 static TableEntry *reuse_or_new(RedirectInstance *instance, GHashTable *index,
                                 Rule *rule, GArray *addrs)
 {
-    g_autofree char *text = rule_print(rule);
     gpointer key, list;
     TableEntry *old;
 
-    if (!g_hash_table_steal_extended(index, text, &key, &list)) {
+    if (!g_hash_table_steal_extended(index, rule, &key, &list)) {
         return entry_new(instance, rule, addrs);
     }
-    old = find_same(list, rule, addrs);
+    old = find_same(list, addrs);
     g_hash_table_insert(index, key, g_slist_remove(list, old));
     if (old == NULL) {
         return entry_new(instance, rule, addrs);
@@ -189,7 +196,7 @@ bool redirect_replace(RedirectInstance *instance, GPtrArray *rules,
         g_ptr_array_unref(rules);
         return false;
     }
-    index = index_by_text(instance->entries);
+    index = index_by_rule(instance->entries);
     entries = g_ptr_array_new_with_free_func(entry_free);
     for (unsigned i = 0; i < rules->len; i++) {
         g_ptr_array_add(

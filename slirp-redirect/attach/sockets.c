@@ -26,7 +26,7 @@ typedef struct Ready {
 
 struct SlirpSockets {
     Slirp *slirp;
-    FlowTable tcp, udp;
+    FlowTable tcp, udp, icmp;
     Timers timers;
     Buffers buffers;
     GQueue touched[LISTS];
@@ -90,6 +90,7 @@ void slirp_sockets_new(Slirp *slirp)
     self->slirp = slirp;
     flowtable_init(&self->tcp);
     flowtable_init(&self->udp);
+    flowtable_init(&self->icmp);
     timers_init(&self->timers);
     self->events = wants_classic() ? NULL : events_new();
     self->poll_index = -1;
@@ -113,6 +114,7 @@ void slirp_sockets_cleanup(Slirp *slirp)
     events_free(self->events);
     buffers_done(&self->buffers);
     timers_done(&self->timers);
+    flowtable_done(&self->icmp);
     flowtable_done(&self->udp);
     flowtable_done(&self->tcp);
     g_free(self);
@@ -175,7 +177,7 @@ static FlowTable *table_of(SlirpSockets *self, const struct socket *head)
 {
     return head == &self->slirp->tcb   ? &self->tcp
            : head == &self->slirp->udb ? &self->udp
-                                       : NULL;
+                                       : &self->icmp;
 }
 
 void slirp_socket_removed(struct socket *so)
@@ -248,15 +250,15 @@ void slirp_socket_index(struct socket *so)
     SlirpSockets *self = so->slirp->sockets;
     FlowNode *node = &so->so_node.flow;
     FlowTable *table = table_of(self, so->so_node.head);
-    bool tcp = table == &self->tcp;
+    bool udp = table == &self->udp;
 
     /* Dedicated UDP sockets are found by attach/udp.c. */
-    if (table == NULL || (!tcp && so->so_redirect != NULL)) {
+    if (so->so_node.head == NULL || (udp && so->so_redirect != NULL)) {
         return;
     }
     flowtable_remove(table, node);
     flowtable_add(table, node,
-                  hash_of(&so->lhost.ss, tcp ? &so->fhost.ss : NULL));
+                  hash_of(&so->lhost.ss, udp ? NULL : &so->fhost.ss));
 }
 
 static bool same_end(const struct sockaddr_storage *a,
@@ -310,6 +312,21 @@ void slirp_sbuf_release(Slirp *slirp, struct sbuf *sb)
         sb->sb_data = sb->sb_wptr = sb->sb_rptr = NULL;
     }
     errno = err;
+}
+
+/*
+ * Few large reads cost less than many, so the buffer may run low, as long as
+ * the guest has a segment to wait for. sbdrop(), which wakes the application's
+ * loop for the classic way, knows of the half only.
+ */
+uint32_t slirp_socket_refill(const struct socket *so)
+{
+    uint32_t half = so->so_snd.sb_datalen / 2;
+
+    if (so->slirp->sockets->events == NULL) {
+        return half;
+    }
+    return MIN(half, MAX(half / 4, so->so_tcpcb->t_maxseg));
 }
 
 /* ---- time-outs ---- */
@@ -577,9 +594,12 @@ bool slirp_sockets_poll(Slirp *slirp, int select_error,
     if (self->events == NULL) {
         return poll_classic(self, select_error, get_revents, opaque);
     }
-    /* If poll() failed, or was not called, the event set still knows. */
-    if (!select_error && self->poll_index >= 0 &&
-        (*get_revents)(self->poll_index, *opaque) == 0) {
+    /* select_error decides nothing: slirp4netns says that poll() failed
+     * whenever the guest has sent something. What a poll() that did fail could
+     * not tell, the next one will. */
+    if (*get_revents == NULL ||
+        (self->poll_index >= 0 &&
+         (*get_revents)(self->poll_index, *opaque) == 0)) {
         self->n_ready = 0;
         return false;
     }

@@ -30,6 +30,8 @@
 #include "engine/flowtable.h"
 #include "engine/timers.h"
 
+struct ip;
+struct ipq;
 struct sbuf;
 struct socket;
 struct sockaddr_storage;
@@ -52,7 +54,8 @@ void slirp_sockets_cleanup(struct Slirp *slirp);
 
 /* Puts the socket into the list and touches it. */
 void slirp_socket_insert(struct socket *so, struct socket *head);
-/* Called when lhost, or fhost of a TCP socket, is known or has changed. */
+/* Called when lhost, or fhost of a TCP or ICMP socket, is known or has
+ * changed. The port of an ICMP socket's lhost is the identifier. */
 void slirp_socket_index(struct socket *so);
 /* Called before so->s is closed or replaced. */
 void slirp_socket_forget(struct socket *so);
@@ -69,6 +72,14 @@ struct socket *slirp_socket_lookup(struct socket *head,
                                    const struct sockaddr_storage *lhost,
                                    const struct sockaddr_storage *fhost);
 
+/* ---- fragments: fragments.c ---- */
+
+/* The datagram that the packet is a fragment of, if others wait; or NULL. */
+struct ipq *slirp_fragments_find(struct Slirp *slirp, const struct ip *ip);
+/* Enters a datagram under its addresses, protocol and identification, into
+ * slirp->fragments. */
+void slirp_fragments_add(struct Slirp *slirp, struct ipq *q);
+
 /* ---- buffers ---- */
 
 /* Gives the buffer its memory, if it has none. Without slirp, for the saved
@@ -76,6 +87,9 @@ struct socket *slirp_socket_lookup(struct socket *head,
 void slirp_sbuf_need(struct Slirp *slirp, struct sbuf *sb);
 /* Takes the memory of an empty buffer back; errno stays. */
 void slirp_sbuf_release(struct Slirp *slirp, struct sbuf *sb);
+
+/* With fewer bytes in so_snd the socket is to be read again. */
+uint32_t slirp_socket_refill(const struct socket *so);
 
 /* ---- TCP timers: tcp-timers.c ---- */
 

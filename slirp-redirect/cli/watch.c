@@ -11,7 +11,7 @@
 
 #define CLEAR_SCREEN "\033[H\033[J"
 
-enum { INTERVAL_MAX_S = 3600, LINES_DEFAULT = 24 };
+enum { INTERVAL_MAX_S = 3600 };
 
 typedef struct Watch {
     const char *socket;
@@ -19,6 +19,9 @@ typedef struct Watch {
     Remote remote;
     GHashTable *bytes; /* "r3", "f17" -> Bytes * of the last turn */
     gint64 last_us;
+    GString *screen; /* lines to be shown */
+    /* Of the terminal; both without bound if the output is none. */
+    unsigned rows, columns;
 } Watch;
 
 typedef struct Bytes {
@@ -82,14 +85,14 @@ static JsonObject *ask(Watch *w, JsonParser *parser, const char *line,
 }
 
 /* 12345678 -> "11.8M" */
-static void print_size(double n)
+static void print_size(GString *out, double n)
 {
     static const char units[] = " KMGTPE";
     unsigned u = 0;
 
     for (; n >= 1024 && units[u + 1]; u++)
         n /= 1024;
-    printf(u ? " %8.1f%c" : " %8.0f%c", n, units[u]);
+    g_string_append_printf(out, u ? " %6.1f%c" : " %6.0f%c", n, units[u]);
 }
 
 /* Bytes a second since the last turn, and what there is now for the next. */
@@ -101,69 +104,103 @@ static void print_rates(Watch *w, GHashTable *now, char *key, JsonObject *o,
 
     b->out = json_object_get_int_member(o, "bytes_out");
     b->in = json_object_get_int_member(o, "bytes_in");
-    print_size(b->out);
-    print_size(b->in);
-    print_size(old && seconds > 0 ? (b->out - old->out) / seconds : 0);
-    print_size(old && seconds > 0 ? (b->in - old->in) / seconds : 0);
+    print_size(w->screen, b->out);
+    print_size(w->screen, b->in);
+    print_size(w->screen,
+               old && seconds > 0 ? (b->out - old->out) / seconds : 0);
+    print_size(w->screen, old && seconds > 0 ? (b->in - old->in) / seconds : 0);
     g_hash_table_insert(now, key, b);
 }
 
-static void print_rules(Watch *w, JsonObject *root, GHashTable *now,
-                        double seconds)
+static guint print_more(Watch *w, guint n, guint shown)
+{
+    if (n > shown)
+        g_string_append_printf(w->screen, "... and %u more\n", n - shown);
+    return shown + (n > shown);
+}
+
+/* At most half of the screen; returns the number of lines below the title. */
+static guint print_rules(Watch *w, JsonObject *root, GHashTable *now,
+                         double seconds)
 {
     JsonArray *rules = json_object_get_array_member(root, "rules");
+    guint n = json_array_get_length(rules), shown = MIN(n, w->rows / 2);
 
-    printf("%6s %8s %8s %9s %9s %9s %9s  %s\n", "RULE", "FLOWS", "FAILED",
-           "OUT", "IN", "OUT/s", "IN/s", "");
-    for (guint i = 0; i < json_array_get_length(rules); i++) {
+    g_string_append_printf(w->screen, "%6s %8s %8s %7s %7s %7s %7s\n", "RULE",
+                           "FLOWS", "FAILED", "OUT", "IN", "OUT/s", "IN/s");
+    for (guint i = 0; i < shown; i++) {
         JsonObject *o = json_array_get_object_element(rules, i);
         gint64 id = json_object_get_int_member(o, "id");
-        printf("%6" G_GINT64_FORMAT " %8" G_GINT64_FORMAT " %8" G_GINT64_FORMAT,
-               id, json_object_get_int_member(o, "flows"),
-               json_object_get_int_member(o, "failed"));
+        g_string_append_printf(w->screen,
+                               "%6" G_GINT64_FORMAT " %8" G_GINT64_FORMAT
+                               " %8" G_GINT64_FORMAT,
+                               id, json_object_get_int_member(o, "flows"),
+                               json_object_get_int_member(o, "failed"));
         print_rates(w, now, g_strdup_printf("r%" G_GINT64_FORMAT, id), o,
                     seconds);
-        printf("  %s\n", json_object_get_string_member(o, "rule"));
+        g_string_append_printf(w->screen, "  %s\n",
+                               json_object_get_string_member(o, "rule"));
     }
+    return print_more(w, n, shown);
 }
 
 static void print_flows(Watch *w, JsonObject *root, GHashTable *now,
-                        double seconds, unsigned lines)
+                        double seconds, guint room)
 {
     JsonArray *flows = json_object_get_array_member(root, "flows");
-    guint n = json_array_get_length(flows);
+    guint n = json_array_get_length(flows), shown = MIN(n, room);
 
-    printf("\n%6s %5s %-11s %9s %9s %9s %9s  %s\n", "FLOW", "RULE", "STATE",
-           "OUT", "IN", "OUT/s", "IN/s", "GUEST > ASKED FOR > TARGET");
-    for (guint i = 0; i < n && i < lines; i++) {
+    g_string_append_printf(w->screen, "\n%6s %5s %-11s %7s %7s %7s %7s  %s\n",
+                           "FLOW", "RULE", "STATE", "OUT", "IN", "OUT/s",
+                           "IN/s", "GUEST > ASKED FOR > TARGET");
+    for (guint i = 0; i < shown; i++) {
         JsonObject *o = json_array_get_object_element(flows, i);
         gint64 id = json_object_get_int_member(o, "flow");
-        printf("%6" G_GINT64_FORMAT " %5" G_GINT64_FORMAT " %-11s", id,
-               json_object_get_int_member(o, "rule"),
-               json_object_get_string_member(o, "state"));
+        g_string_append_printf(
+            w->screen, "%6" G_GINT64_FORMAT " %5" G_GINT64_FORMAT " %-11s", id,
+            json_object_get_int_member(o, "rule"),
+            json_object_get_string_member(o, "state"));
         print_rates(w, now, g_strdup_printf("f%" G_GINT64_FORMAT, id), o,
                     seconds);
-        printf("  %s %s > %s > %s\n", json_object_get_string_member(o, "proto"),
-               json_object_get_string_member(o, "guest"),
-               json_object_get_string_member(o, "destination"),
-               json_object_get_string_member(o, "target"));
+        g_string_append_printf(w->screen, "  %s %s > %s > %s\n",
+                               json_object_get_string_member(o, "proto"),
+                               json_object_get_string_member(o, "guest"),
+                               json_object_get_string_member(o, "destination"),
+                               json_object_get_string_member(o, "target"));
     }
-    if (n > lines)
-        printf("... and %u more\n", n - lines);
+    print_more(w, n, shown);
 }
 
-/* How many flows a terminal has room for below the rules. */
-static unsigned room(unsigned rules)
+static void measure_screen(Watch *w)
 {
     struct winsize size;
-    unsigned lines = LINES_DEFAULT;
 
-    if (!isatty(STDOUT_FILENO))
-        return G_MAXUINT;
-    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 0)
-        lines = size.ws_row;
-    return lines > rules + 5 ? lines - rules - 5 : 1;
+    w->rows = w->columns = G_MAXUINT;
+    if (isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0) {
+        w->rows = size.ws_row ? size.ws_row : G_MAXUINT;
+        w->columns = size.ws_col ? size.ws_col : G_MAXUINT;
+    }
 }
+
+/* A line longer than the terminal would take two. */
+static void show_screen(Watch *w)
+{
+    g_auto(GStrv) lines = g_strsplit(w->screen->str, "\n", -1);
+
+    if (isatty(STDOUT_FILENO))
+        fputs(CLEAR_SCREEN, stdout);
+    for (unsigned i = 0; lines[i] && lines[i + 1]; i++) {
+        g_autofree char *cut =
+            g_utf8_strlen(lines[i], -1) > (glong)w->columns
+                ? g_utf8_substring(lines[i], 0, (glong)w->columns)
+                : g_strdup(lines[i]);
+        puts(cut);
+    }
+    fflush(stdout);
+}
+
+/* Titles, an empty line, what is left out, and where the cursor rests. */
+enum { LINES_BESIDES = 5 };
 
 static bool turn(Watch *w, GError **error)
 {
@@ -178,13 +215,11 @@ static bool turn(Watch *w, GError **error)
     double seconds = (double)(now_us - w->last_us) / G_USEC_PER_SEC;
     GHashTable *now =
         g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-    if (isatty(STDOUT_FILENO))
-        fputs(CLEAR_SCREEN, stdout);
-    print_rules(w, r, now, seconds);
-    print_flows(
-        w, f, now, seconds,
-        room(json_array_get_length(json_object_get_array_member(r, "rules"))));
-    fflush(stdout);
+    measure_screen(w);
+    g_string_truncate(w->screen, 0);
+    guint taken = print_rules(w, r, now, seconds) + LINES_BESIDES;
+    print_flows(w, f, now, seconds, w->rows > taken ? w->rows - taken : 1);
+    show_screen(w);
     g_hash_table_unref(w->bytes);
     w->bytes = now;
     w->last_us = now_us;
@@ -228,7 +263,9 @@ int cmd_watch(char **words)
         return CLI_USAGE;
     }
     w.bytes = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    w.screen = g_string_new(NULL);
     int status = watch(&w);
+    g_string_free(w.screen, TRUE);
     g_hash_table_unref(w.bytes);
     return status;
 }

@@ -162,6 +162,16 @@ bool ipprefix_equal(const IpPrefix *a, const IpPrefix *b)
     return a->len == b->len && ipaddr_equal(&a->addr, &b->addr);
 }
 
+unsigned ipprefix_hash(const IpPrefix *prefix)
+{
+    unsigned hash = prefix->addr.family * 31 + prefix->len;
+
+    for (unsigned i = 0; i < sizeof(prefix->addr.bytes); i++) {
+        hash = hash * 31 + prefix->addr.bytes[i];
+    }
+    return hash;
+}
+
 bool ipprefix_contains(const IpPrefix *prefix, const IpAddr *addr)
 {
     unsigned whole = prefix->len / 8, rest = prefix->len % 8;

@@ -52,6 +52,8 @@ bool ipprefix_is_canonical(const IpPrefix *prefix);
 /* The same prefix with the bits beyond its length cleared. */
 IpPrefix ipprefix_masked(const IpPrefix *prefix);
 bool ipprefix_equal(const IpPrefix *a, const IpPrefix *b);
+/* For hash tables, with ipprefix_equal(). */
+unsigned ipprefix_hash(const IpPrefix *prefix);
 bool ipprefix_contains(const IpPrefix *prefix, const IpAddr *addr);
 /* True if every address of inner is in outer. */
 bool ipprefix_covers(const IpPrefix *outer, const IpPrefix *inner);

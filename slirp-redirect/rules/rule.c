@@ -78,6 +78,19 @@ bool rule_equal(const Rule *a, const Rule *b)
            timeout_of(a) == timeout_of(b) && g_strcmp0(a->name, b->name) == 0;
 }
 
+unsigned rule_hash(const Rule *rule)
+{
+    const Target *target = &rule->target;
+    IpPrefix to = { target->addr, (uint8_t)target->kind };
+    unsigned hash = ipprefix_hash(&rule->dst);
+
+    hash = hash * 31 + ipprefix_hash(&rule->src);
+    hash = hash * 31 + (((unsigned)rule->ports.lo << 16) | rule->ports.hi);
+    hash = hash * 31 + (((unsigned)rule->dst_kind << 8) | rule->protocols);
+    hash = hash * 31 + ipprefix_hash(&to);
+    return hash * 31 + target->ports.port;
+}
+
 bool rule_applies_to(const Rule *rule, const RuleNet *net)
 {
     return rule->section.addr.family == 0 ||

@@ -10,8 +10,8 @@
  * here does I/O or resolves names; addresses known only to an instance (its
  * virtual network) stay symbolic in the Rule.
  *
- * rule_parse() and rule_print() are inverses: two spellings of one meaning
- * parse to equal values, and the printed form is the canonical spelling.
+ * rule_parse() and rule_print() are inverses: what is printed parses to an
+ * equal value, and is the canonical spelling of that value.
  */
 #ifndef SLIRP_REDIRECT_RULES_RULE_H
 #define SLIRP_REDIRECT_RULES_RULE_H
@@ -169,6 +169,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Rule, rule_free)
 Rule *rule_copy(const Rule *rule);
 /* Same meaning; pos is ignored, section is compared. */
 bool rule_equal(const Rule *a, const Rule *b);
+/* For hash tables, with rule_equal(). */
+unsigned rule_hash(const Rule *rule);
 /* The canonical text of the rule alone; g_free(). Passwords in clear. */
 char *rule_print(const Rule *rule);
 /* As rule_print(), with any password shown as "***": for lists and logs. */

@@ -101,12 +101,8 @@ enum { SCOPE_ANY_V4 = 254, SCOPE_ANY_V6 = 253, SCOPE_ANY = 252 };
 static guint name_key_hash(gconstpointer key)
 {
     const NameKey *k = key;
-    guint hash = g_str_hash(k->name) * 31 + k->scope.addr.family;
 
-    for (unsigned i = 0; i < sizeof(k->scope.addr.bytes); i++) {
-        hash = hash * 31 + k->scope.addr.bytes[i];
-    }
-    return hash;
+    return g_str_hash(k->name) * 31 + ipprefix_hash(&k->scope);
 }
 
 static gboolean name_key_equal(gconstpointer a, gconstpointer b)

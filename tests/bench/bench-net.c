@@ -35,7 +35,7 @@ enum {
     PORT_SINK = 7002,    /* bytes are counted; the count answers the FIN */
     PORT_SOURCE = 7003,  /* bytes without end */
     PORT_CRR = 7004,     /* one request, one response, then FIN */
-    PORT_USINK = 7005,   /* a "?" is answered with the number of datagrams */
+    PORT_USINK = 7005,   /* a "?" is answered with the datagrams so far */
     PORT_USOURCE = 7006, /* a datagram "SECONDS SIZE" starts a flood */
     CHUNK = 256 * 1024,
     RESPONSE = 128,
@@ -191,7 +191,6 @@ static void serve_datagrams(Client *client, uint64_t *count)
 
             sendto(client->fd, text, (size_t)length, 0,
                    (struct sockaddr *)&from, len);
-            *count = 0;
         } else if (sscanf(text, "%lf %zu", &seconds, &size) == 2) {
             flood(client->fd, &from, seconds, size);
         }
@@ -421,25 +420,41 @@ static double bulk(const char *addr, int port, double seconds, bool out)
     return bytes * 8 / 1e6 / (end - start);
 }
 
+/* How many datagrams arrived so far; -1 without an answer. A flood may drown
+ * the question. */
+static double arrived(int s)
+{
+    char text[64];
+
+    while (recv(s, text, sizeof(text), MSG_DONTWAIT) > 0) {
+        /* a late answer */
+    }
+    for (int i = 0; i < 20; i++) {
+        struct pollfd pfd = { .fd = s, .events = POLLIN };
+        ssize_t n;
+
+        send(s, "?", 1, 0);
+        if (poll(&pfd, 1, 500) > 0 &&
+            (n = recv(s, text, sizeof(text) - 1, 0)) > 0) {
+            text[n] = 0;
+            return atof(text);
+        }
+    }
+    errno = ETIMEDOUT;
+    return -1;
+}
+
 static double datagrams_out(const char *addr, int port, double seconds,
                             size_t size)
 {
     struct sockaddr_in sin = address(addr, port);
     int s = dial(addr, port, SOCK_DGRAM);
-    char text[64];
-    ssize_t n;
+    double before = arrived(s), after;
 
-    send(s, "?", 1, 0); /* sets the count to zero */
-    recv(s, text, sizeof(text), 0);
     flood(s, &sin, seconds, size);
-    send(s, "?", 1, 0);
-    n = recv(s, text, sizeof(text) - 1, 0);
+    after = arrived(s);
     close(s);
-    if (n <= 0) {
-        return -1;
-    }
-    text[n] = 0;
-    return atof(text) / seconds;
+    return before < 0 || after < 0 ? -1 : (after - before) / seconds;
 }
 
 static double datagrams_in(const char *addr, int port, double seconds,

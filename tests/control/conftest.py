@@ -94,12 +94,13 @@ class Lab:
                        "SLIRP_REDIRECT_CONTROL": "auto",
                        "SLIRP_REDIRECT": "any:*-reject"} | more
 
-    def command(self, *words, stdin=""):
+    def command(self, *words, stdin="", stdout=subprocess.PIPE):
         """slirp-redirect WORD..."""
         env = self.env()
         del env["LD_LIBRARY_PATH"]
         return subprocess.run([COMMAND, *map(str, words)], env=env,
-                              input=stdin, capture_output=True, text=True,
+                              input=stdin, stdout=stdout,
+                              stderr=subprocess.PIPE, text=True,
                               timeout=LIMIT, check=False)
 
     def start(self, *words, pass_fds=(), **env):

@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The control socket of unmodified programs, by every client there is."""
 
+import fcntl
 import json
 import os
+import pty
 import shutil
 import signal
 import stat
 import struct
 import subprocess
 import sys
+import termios
 import time
 
 import pytest
+from prometheus_client.openmetrics import parser as openmetrics
 
 from conftest import HERE, LIMIT, Control, TcpEcho, UdpServer, wait_for
 
@@ -52,12 +56,42 @@ def test_every_subcommand(lab, program):
         assert done.returncode == 0 and done.stdout, (words, done.stderr)
     assert json.loads(lab.command("stats", "--json").stdout)["rules"] == 1
     metrics = lab.command("stats", "--openmetrics").stdout
-    assert metrics.endswith("# EOF\n")
-    assert 'slirp_redirect_rule_flows_total{id="' in metrics
+    families = {family.name: family for family in
+                openmetrics.text_string_to_metric_families(metrics)}
+    flows = families["slirp_redirect_rule_flows"]
+    assert flows.type == "counter"
+    assert [sample.labels["rule"] for sample in flows.samples] == \
+        ["tcp:1-127.0.0.1:2"]
     assert lab.command("reload").returncode == 1
     assert lab.command("reopen-log").returncode == 1
     assert lab.command("add", "a b").returncode == 2
     assert lab.command("list", "--json", "x").returncode == 2
+
+
+def test_watch_fits_the_terminal(lab, program):
+    program.socket()
+    rows, columns = 12, 64
+    rules = "".join(f"tcp:{port}-:8080+name=a-rather-long-name-{port}\n"
+                    for port in range(1, 31))
+    assert lab.command("replace", "-", stdin=rules).returncode == 0
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ,
+                struct.pack("HHHH", rows, columns, 0, 0))
+    done = lab.command("watch", "--count", "1", stdout=theirs)
+    os.close(theirs)
+    assert done.returncode == 0, done.stderr
+    shown = b""
+    try:
+        while data := os.read(ours, 4096):
+            shown += data
+    except OSError:  # the end, to a terminal's master
+        pass
+    os.close(ours)
+    lines = shown.decode().removeprefix("\033[H\033[J").splitlines()
+    assert len(lines) < rows
+    assert max(map(len, lines)) == columns
+    assert lines[1].endswith("tcp:1-"), lines
+    assert f"... and {30 - rows // 2} more" in lines
 
 
 @pytest.mark.parametrize("words", [

@@ -244,6 +244,39 @@ static void test_udp(void)
     g_assert_cmpint(guest_count_udp(guest), ==, 0);
 }
 
+/* The datagram of the guest's n-th port, which arrives in two pieces. */
+static GByteArray *datagram(Guest *guest, const Peer *echo, uint16_t n)
+{
+    g_autofree char *text = g_strdup_printf("datagram %u in pieces", n);
+
+    return packet_udp(guest_endpoint(guest, AF_INET, 20000 + n),
+                      endpoint("10.0.2.2", peer_port(echo)), text,
+                      strlen(text));
+}
+
+/* Pieces of one datagram find each other among those of many. */
+static void test_fragments(void)
+{
+    enum { PIECE = 16 };
+    g_autoptr(Net) net = net_new();
+    Guest *guest = guest_new(net);
+    Peer *echo = server_new(net, .mode = PEER_ECHO, .type = SOCK_DGRAM);
+
+    for (uint16_t i = 0; i < FLOWS; i++) {
+        g_autoptr(GByteArray) packet = datagram(guest, echo, i);
+
+        guest_send_packet(guest, packet_fragment(packet, i, PIECE, 64));
+    }
+    for (uint16_t i = 0; i < FLOWS; i++) {
+        uint16_t n = i * 7 % FLOWS;
+        g_autoptr(GByteArray) packet = datagram(guest, echo, n);
+        g_autofree char *text = g_strdup_printf("datagram %u in pieces", n);
+
+        guest_send_packet(guest, packet_fragment(packet, n, 0, PIECE));
+        guest_expect(guest, m_udp(), m_to_port(20000 + n), m_text(text));
+    }
+}
+
 int main(int argc, char **argv)
 {
     packet_test_init(&argc, &argv);
@@ -255,5 +288,6 @@ int main(int argc, char **argv)
     g_test_add_func("/scale/end-with-data-left", test_end_with_data_left);
     g_test_add_func("/scale/burst", test_burst);
     g_test_add_func("/scale/udp", test_udp);
+    g_test_add_func("/scale/fragments", test_fragments);
     return g_test_run();
 }

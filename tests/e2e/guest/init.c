@@ -35,7 +35,7 @@
 
 #include "probe.h"
 
-enum { BOOT_LIMIT_MS = 60000, MAX_NICS = 8 };
+enum { BOOT_LIMIT_MS = 60000, MAX_NICS = 8, DHCP_ROUNDS = 3 };
 
 static char command_line[4096];
 
@@ -218,7 +218,7 @@ static bool link_up(const char *name)
     return ok;
 }
 
-static bool dhcp(const char *name)
+static bool run_dhcp_client(const char *name)
 {
     int status = -1;
     pid_t pid = fork();
@@ -229,6 +229,17 @@ static bool dhcp(const char *name)
         _exit(127);
     }
     return waitpid(pid, &status, 0) == pid && status == 0;
+}
+
+/* Without an answer a client begins again, with another transaction. */
+static bool dhcp(const char *name)
+{
+    for (int i = 0; i < DHCP_ROUNDS; i++) {
+        if (run_dhcp_client(name)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* True if a line of a /proc file passes the test and is about name. */
