@@ -151,9 +151,9 @@ static bool same_guest(const struct socket *so,
     return ipaddr_equal(&a, &b);
 }
 
-/* The flow that expires first, which is the one idle for the longest time; of
- * the guest address lhost, if that is not NULL. */
-static struct socket *idlest(struct socket *head,
+/* The flow of that kind that expires first, which is the one idle for the
+ * longest time; of the guest address lhost, if that is not NULL. */
+static struct socket *idlest(struct socket *head, unsigned kind,
                              const struct sockaddr_storage *lhost,
                              unsigned *count)
 {
@@ -161,7 +161,8 @@ static struct socket *idlest(struct socket *head,
 
     *count = 0;
     for (struct socket *so = head->so_next; so != head; so = so->so_next) {
-        if (so->so_expire == 0 || (lhost != NULL && !same_guest(so, lhost))) {
+        if (so->so_expire == 0 || so->so_counted != kind ||
+            (lhost != NULL && !same_guest(so, lhost))) {
             continue;
         }
         (*count)++;
@@ -179,9 +180,9 @@ static bool limit_udp(struct Slirp *slirp, const struct sockaddr_storage *lhost)
     unsigned n;
 
     if (limits->now[COUNT_UDP] >= limits->most[COUNT_UDP]) {
-        so = idlest(&slirp->udb, NULL, &n);
+        so = idlest(&slirp->udb, COUNT_UDP, NULL, &n);
     } else if (limits->now[COUNT_UDP] >= limits->per_guest) {
-        so = idlest(&slirp->udb, lhost, &n);
+        so = idlest(&slirp->udb, COUNT_UDP, lhost, &n);
         so = n >= limits->per_guest ? so : NULL;
     }
     if (so != NULL) {
@@ -191,15 +192,26 @@ static bool limit_udp(struct Slirp *slirp, const struct sockaddr_storage *lhost)
     return true;
 }
 
+/* Where there are no sockets for ICMP, echo requests use UDP. */
+static void evict_echo(struct Slirp *slirp)
+{
+    unsigned n;
+    struct socket *so = idlest(&slirp->icmp, COUNT_ICMP, NULL, &n);
+
+    if (so != NULL) {
+        icmp_detach(so);
+    } else if ((so = idlest(&slirp->udb, COUNT_ICMP, NULL, &n)) != NULL) {
+        udp_detach(so);
+    }
+}
+
 static bool limit_icmp(struct Slirp *slirp)
 {
     struct SlirpLimits *limits = slirp->limits;
-    unsigned n;
-    struct socket *so = idlest(&slirp->icmp, NULL, &n);
 
-    if (n >= limits->most[COUNT_ICMP]) {
+    if (limits->now[COUNT_ICMP] >= limits->most[COUNT_ICMP]) {
         limits->evicted[COUNT_ICMP]++;
-        icmp_detach(so);
+        evict_echo(slirp);
     }
     return true;
 }
@@ -274,7 +286,7 @@ static void free_descriptor(struct Slirp *slirp)
         tcp_close(sototcpcb(so));
         return;
     }
-    so = idlest(&slirp->udb, NULL, &n);
+    so = idlest(&slirp->udb, COUNT_UDP, NULL, &n);
     if (so != NULL) {
         slirp->limits->evicted[COUNT_UDP]++;
         udp_detach(so);

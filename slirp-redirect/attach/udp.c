@@ -113,8 +113,6 @@ static void send_unreachable(struct mbuf *m,
 static int unreach_of_errno(int err)
 {
     switch (err) {
-    case EMFILE:
-    case ENFILE:
     case ENOBUFS:
     case ENOMEM:
     case EAGAIN:
@@ -122,6 +120,8 @@ static int unreach_of_errno(int err)
         return -1;
     case ECONNREFUSED:
         return ICMP_UNREACH_PORT;
+    case EMFILE: /* a limit: refused, not lost */
+    case ENFILE:
     case EHOSTUNREACH:
     case EHOSTDOWN:
     case ETIMEDOUT:

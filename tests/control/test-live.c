@@ -245,7 +245,7 @@ static void test_flush(void)
     Guest *guest = guest_new(net);
     Peer *echo = server_new(net, .mode = PEER_ECHO);
     Peer *sink = server_new(net, .mode = PEER_SINK, .type = SOCK_DGRAM);
-    Peer *silent = server_new_silent(net);
+    Peer *silent = server_new_busy(net, AF_INET, 0);
     g_autofree char *replace = g_strdup_printf(
         "replace <<E\ntcp:80-:%u+name=web\nudp:53-:%u\ntcp:81-:%u\nE",
         peer_port(echo), peer_port(sink), peer_port(silent));

@@ -34,13 +34,6 @@ static void some_turns(World *w)
     net_advance(w->net, 1000);
 }
 
-static slirp_ssize_t swallow(const void *data, size_t len, void *opaque)
-{
-    (void)data;
-    (void)opaque;
-    return (slirp_ssize_t)len;
-}
-
 static struct in_addr address(const char *text)
 {
     struct in_addr in = { inet_addr(text) };
@@ -172,7 +165,7 @@ static void guestfwd_callback(World *w)
 {
     struct in_addr at = address("10.0.2.100");
 
-    slirp_add_guestfwd(guest_slirp(w->guest), swallow, NULL, &at, 1234);
+    guest_add_guestfwd(w->guest, "10.0.2.100", 1234, NULL);
     use(w, guest_connect(w->guest, "10.0.2.100", 1234));
     slirp_remove_guestfwd(guest_slirp(w->guest), at, 1234);
 }
@@ -188,13 +181,7 @@ static void guestfwd_unix(World *w)
 
 static void dhcp(World *w)
 {
-    uint8_t m[300] = { 1, 1, 6, 0, 0xde, 0xad, 0xbe, 0xef };
-    static const uint8_t options[] = { 0x63, 0x82, 0x53, 0x63, 53, 1, 1, 255 };
-
-    memcpy(m + 236, options, sizeof(options));
-    guest_send_packet(w->guest, packet_udp(endpoint("0.0.0.0", 68),
-                                           endpoint("255.255.255.255", 67), m,
-                                           sizeof(m)));
+    guest_send_dhcp(w->guest, DHCP_DISCOVER, DHCP_OWN);
     some_turns(w);
 }
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Static analysis of the project's own files."""
 
+import collections
 import concurrent.futures
 import os
 import pathlib
@@ -88,6 +89,39 @@ def test_clang_tidy():
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         found = "".join(pool.map(tidy, names))
     assert not found, found[-8000:]
+
+
+def test_faults():
+    """The table of docs/security.md has each regression test, and no other."""
+    section = (ROOT / "docs/security.md").read_text().split(
+        "\n## Faults")[1].split("\n## ")[0]
+    told = {f"{name}/" for row in section.splitlines()[2:]
+            if row.startswith("| ")
+            for name in re.findall(r"`([\w-]+(?:/[\w-]+)*)`", row.split("|")[3])}
+    found = {f"{name}/"
+             for source in (ROOT / "tests/packet").glob("test-fixes-*.c")
+             for name in re.findall(r'"/fixes/([\w/-]+?)(?:/%s|/)?"',
+                                    source.read_text())}
+    assert not [test for test in found if not test.startswith(tuple(told))]
+    assert not [name for name in told
+                if not any(test.startswith(name) for test in found)]
+
+
+def test_assertions():
+    """docs/security.md counts what could end the application, file by file."""
+    ends = re.compile(r"^(?!.*#\s*define).*?"
+                      r"(?<![\w\"])(g_assert\w*|assert|abort|g_error)\(", re.M)
+    found = collections.Counter()
+    for source in [*ROOT.glob("subprojects/libslirp-v*/src/*.[ch]"),
+                   *ROOT.glob("slirp-redirect/*/*.[ch]")]:
+        if source.parent.name != "cli":
+            found[source.name] += len(ends.findall(source.read_text()))
+    section = (ROOT / "docs/security.md").read_text().split(
+        "\n## Assertions")[1].split("\n## ")[0]
+    told = collections.Counter()
+    for name, count in re.findall(r"`([\w.-]+)` \((\d+)\)", section):
+        told[name] += int(count)
+    assert +found == told
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

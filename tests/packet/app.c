@@ -41,8 +41,9 @@ static void on_guest_error(const char *message, void *opaque)
 
 static int64_t on_clock_get_ns(void *opaque)
 {
-    (void)opaque;
-    return net_clock_ns;
+    Guest *guest = opaque;
+
+    return net_clock_ns + guest->config.clock_ahead_ms * 1000000;
 }
 
 static void on_notify(void *opaque)
@@ -103,7 +104,7 @@ int64_t guest_next_timer_ms(const Guest *guest)
         Timer *timer = guest->timers->pdata[i];
 
         if (timer->expire_ms >= 0) {
-            next = MIN(next, timer->expire_ms);
+            next = MIN(next, timer->expire_ms - guest->config.clock_ahead_ms);
         }
     }
     return next;
@@ -115,7 +116,7 @@ static Timer *timer_due(Guest *guest)
         Timer *timer = guest->timers->pdata[i];
 
         if (timer->expire_ms >= 0 &&
-            timer->expire_ms <= net_now_ms(guest->net)) {
+            timer->expire_ms <= on_clock_get_ns(guest) / 1000000) {
             return timer;
         }
     }
@@ -147,6 +148,8 @@ static void on_register_poll_fd(int fd, void *opaque)
 
     if (fd >= 0) {
         g_hash_table_add(guest->poll_fds, GINT_TO_POINTER(fd));
+    } else {
+        guest->strangers++;
     }
 }
 
@@ -154,7 +157,7 @@ static void on_unregister_poll_fd(int fd, void *opaque)
 {
     Guest *guest = opaque;
 
-    if (fd >= 0 && !g_hash_table_remove(guest->poll_fds, GINT_TO_POINTER(fd))) {
+    if (!g_hash_table_remove(guest->poll_fds, GINT_TO_POINTER(fd))) {
         guest->strangers++;
     }
 }
@@ -230,7 +233,8 @@ void app_check_released(Guest *guest)
                  GPOINTER_TO_INT(fd));
     }
     if (guest->config.strict_register && guest->strangers) {
-        net_fail(guest->net, "%u descriptors unregistered, never registered",
+        net_fail(guest->net,
+                 "%u descriptors unregistered, never registered, or -1",
                  guest->strangers);
     }
 }
@@ -269,7 +273,7 @@ void app_config_init(Guest *guest)
     s->vnetwork.s_addr = htonl(0x0a000200);
     s->vnetmask.s_addr = htonl(0xffffff00);
     s->vhost.s_addr = htonl(0x0a000202);
-    s->vdhcp_start.s_addr = htonl(0x0a00020f);
+    s->vdhcp_start.s_addr = c->no_dhcp_range ? 0 : htonl(0x0a00020f);
     s->vnameserver.s_addr = htonl(0x0a000203);
     s->in6_enabled = !c->no_ipv6;
     inet_pton(AF_INET6, "fec0::", &s->vprefix_addr6);
@@ -284,6 +288,7 @@ void app_config_init(Guest *guest)
     s->vdomainname = c->domainname;
     s->if_mtu = c->mtu;
     s->if_mru = c->mru;
+    s->outbound_addr = (struct sockaddr_in *)c->outbound_addr;
     s->disable_host_loopback = c->disable_host_loopback;
     s->enable_emu = c->enable_emu;
     s->disable_dns = c->disable_dns;

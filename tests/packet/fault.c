@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/epoll.h>
@@ -26,6 +28,7 @@ static struct {
     unsigned seen, hits;
     unsigned calls[FAULT_CALLS + 1];
     int so_error;
+    bool no_icmp_datagram, no_icmp_raw;
     int last_socket;
 } state = { .last_socket = -1 };
 
@@ -41,6 +44,7 @@ static const char *const names[] = {
     [FAULT_SETSOCKOPT] = "setsockopt",
     [FAULT_GETSOCKOPT] = "getsockopt",
     [FAULT_NAME] = "getsockname",
+    [FAULT_NAMEINFO] = "getnameinfo",
     [FAULT_FCNTL] = "fcntl",
     [FAULT_IOCTL] = "ioctl",
     [FAULT_SHUTDOWN] = "shutdown",
@@ -76,6 +80,12 @@ void fault_disarm(void)
 void fault_so_error(int err)
 {
     state.so_error = err;
+}
+
+void fault_no_icmp(bool datagram, bool raw)
+{
+    state.no_icmp_datagram = datagram;
+    state.no_icmp_raw = raw;
 }
 
 unsigned fault_calls(FaultCall call)
@@ -138,8 +148,21 @@ static int keep_last(int fd)
     return fd;
 }
 
+static bool is_refused_icmp(int type, int protocol)
+{
+    bool raw = (type & ~SOCK_CLOEXEC) == SOCK_RAW;
+
+    return fault_inside &&
+           (protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6) &&
+           (raw ? state.no_icmp_raw : state.no_icmp_datagram);
+}
+
 int socket(int domain, int type, int protocol)
 {
+    if (is_refused_icmp(type, protocol)) {
+        errno = EACCES;
+        return -1;
+    }
     return fails(FAULT_SOCKET)
                ? -1
                : keep_last(REAL(socket)(domain, type, protocol));
@@ -204,6 +227,16 @@ int getsockname(int fd, struct sockaddr *addr, socklen_t *len)
 int getpeername(int fd, struct sockaddr *addr, socklen_t *len)
 {
     return fails(FAULT_NAME) ? -1 : REAL(getpeername)(fd, addr, len);
+}
+
+int getnameinfo(const struct sockaddr *addr, socklen_t len, char *host,
+                socklen_t host_len, char *service, socklen_t service_len,
+                int flags)
+{
+    return fails(FAULT_NAMEINFO)
+               ? EAI_FAIL
+               : REAL(getnameinfo)(addr, len, host, host_len, service,
+                                   service_len, flags);
 }
 
 /* The length that is left of len, or -1 if the call fails; 0 with *lost set

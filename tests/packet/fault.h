@@ -22,7 +22,8 @@ typedef enum FaultCall {
     FAULT_RECVMSG, /* the error queue */
     FAULT_SETSOCKOPT,
     FAULT_GETSOCKOPT,
-    FAULT_NAME, /* getsockname, getpeername */
+    FAULT_NAME,     /* getsockname, getpeername */
+    FAULT_NAMEINFO, /* getnameinfo, of numeric addresses */
     FAULT_FCNTL,
     FAULT_IOCTL,
     FAULT_SHUTDOWN,
@@ -49,6 +50,9 @@ void fault_arm(FaultCall call, FaultKind kind, int err, unsigned nth,
 void fault_disarm(void);
 /* getsockopt(SO_ERROR) answers err; 0 ends that. */
 void fault_so_error(int err);
+/* Sockets for echo requests are refused, as to most users of some systems, and
+ * so are raw ones, as to all users but root. */
+void fault_no_icmp(bool datagram, bool raw);
 /* Calls since fault_disarm() or fault_arm(), and how many were made to fail. */
 unsigned fault_calls(FaultCall call);
 unsigned fault_hits(void);

@@ -79,6 +79,11 @@ static bool address_equal(const Endpoint *a, const Endpoint *b)
            memcmp(a->addr, b->addr, address_len(a->family)) == 0;
 }
 
+int family_of(const char *addr)
+{
+    return endpoint(addr, 0).family;
+}
+
 bool endpoint_equal(const Endpoint *a, const Endpoint *b)
 {
     return address_equal(a, b) && a->port == b->port;

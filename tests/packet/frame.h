@@ -40,6 +40,8 @@ typedef struct Endpoint {
 
 /* A numeric address; anything else fails the test. */
 Endpoint endpoint(const char *addr, uint16_t port);
+/* The family of a numeric address. */
+int family_of(const char *addr);
 bool endpoint_equal(const Endpoint *a, const Endpoint *b);
 char *endpoint_print(const Endpoint *ep);
 

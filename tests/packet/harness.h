@@ -97,6 +97,8 @@ void net_expect_log(Net *net, const char *pattern);
 void net_allow_log(Net *net, const char *pattern);
 /* Set (or, with NULL, unset) a variable until net_free(). */
 void net_setenv(Net *net, const char *name, const char *value);
+/* Have only so many descriptors (RLIMIT_NOFILE) until net_free(). */
+void net_limit_files(Net *net, unsigned n);
 /* A private directory, removed with its content by net_free(). */
 const char *net_tmpdir(Net *net);
 
@@ -106,6 +108,8 @@ typedef struct GuestConfig {
     uint32_t version; /* of SlirpConfig; 0: 4, as QEMU 10.0 */
     bool restricted, disable_host_loopback, disable_dns, disable_dhcp;
     bool no_ipv4, no_ipv6, enable_emu;
+    bool no_dhcp_range;
+    const struct sockaddr_in *outbound_addr;
     size_t mtu, mru;
     const char **dnssearch;
     const char *hostname, *domainname, *tftp_path, *bootfile;
@@ -118,6 +122,7 @@ typedef struct GuestConfig {
     bool select_error_when_busy; /* as slirp4netns: see libslirp.h */
     bool null_register;          /* no (un)register_poll_fd callbacks */
     bool strict_register;        /* unregistering a stranger is an error */
+    int64_t clock_ahead_ms;      /* of net_now_ms() */
 } GuestConfig;
 
 /* guest_new(net, .restricted = true): QEMU's defaults with changes. */
@@ -288,8 +293,9 @@ typedef struct ServerConfig {
 #define server_new(net, ...)                                                   \
     server_new_config(net, &(const ServerConfig){ __VA_ARGS__ })
 Peer *server_new_config(Net *net, const ServerConfig *config);
-/* A stream listener whose backlog is full: connects stay unanswered. */
-Peer *server_new_silent(Net *net);
+/* A stream listener whose backlog is full, so that connects stay unanswered, on
+ * a port or, for AF_UNIX, a path. */
+Peer *server_new_busy(Net *net, int family, uint16_t port);
 /* A port with nobody behind it. */
 uint16_t net_refused_port(Net *net, int family, int type);
 /* A client socket of the host, as for host forwards. */
@@ -321,10 +327,41 @@ void peer_reset(Peer *peer);    /* close with RST */
 void peer_close(Peer *peer);
 int peer_fd(const Peer *peer);
 
+/* What many tests begin with */
+
+/* A connection of the guest to a server of its own, established at both ends;
+ * the host as the guest sees it gives the family. */
+Conn *guest_link(Guest *guest, const char *host, Peer **peer);
+/* The same to a server that the guest reaches as dst. */
+Conn *guest_link_to(Guest *guest, Peer *server, const char *dst, uint16_t port,
+                    Peer **peer);
+/* Forwards a free port of the host's loopback, which is returned, to that port
+ * of the guest; for SOCK_STREAM or SOCK_DGRAM. */
+uint16_t guest_add_hostfwd(Guest *guest, int type, uint16_t port);
+/* What the guest sends there is appended to got, unless that is NULL. */
+void guest_add_guestfwd(Guest *guest, const char *addr, uint16_t port,
+                        GByteArray *got);
+
+/* A DHCP message (RFC 2132, 9.6) from the client 52:54:XX:XX:XX:XX. */
+enum { DHCP_CLIENT = 68, DHCP_SERVER = 67 }; /* ports */
+enum { DHCP_DISCOVER = 1, DHCP_OFFER = 2, DHCP_REQUEST = 3, DHCP_ACK = 5 };
+enum { DHCP_OWN = 0x00123456 }; /* the guest's own client number */
+void guest_send_dhcp(Guest *guest, uint8_t type, uint32_t client);
+/* The length byte of the option, which the value follows, or NULL. */
+const uint8_t *frame_dhcp_option(const Frame *f, uint8_t code);
+
+/* Adds PATH/ipv4 and PATH/ipv6, with one of the addresses each. */
+void packet_test_add_both(const char *path, const char *const addrs[2],
+                          GTestDataFunc test);
+
 /* Reproducible bulk data, and the digest conn_digest() and peer_digest() use */
 void pattern_fill(uint32_t seed, void *data, size_t len);
 GByteArray *pattern_new(uint32_t seed, size_t len);
 enum { DIGEST_START = 0 };
 uint64_t digest_update(uint64_t digest, const void *data, size_t len);
+
+/* Memory allocated in this process; sanitizers keep their own count. */
+size_t memory_in_use(void);
+unsigned descriptors_in_use(void);
 
 #endif

@@ -9,7 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { BACKLOG = 128, CHUNK = 65536, SILENT_FILLERS = 2 };
+enum { BACKLOG = 128, CHUNK = 65536, BUSY_FILLERS = 2 };
 
 typedef enum PeerRole { ROLE_LISTENER, ROLE_STREAM, ROLE_DGRAM } PeerRole;
 
@@ -174,24 +174,6 @@ static int start_connect(int family, int type, const Sockaddr *sa,
     return fd;
 }
 
-Peer *server_new_silent(Net *net)
-{
-    Peer *peer = server_new(net, .mode = PEER_MANUAL);
-    Sockaddr sa;
-    socklen_t len = loopback(&sa, AF_INET, peer_port(peer));
-
-    peer->paused = true; /* never accepts */
-    g_assert_cmpint(listen(peer->fd, 0), ==, 0);
-    for (int i = 0; i < SILENT_FILLERS; i++) {
-        Peer *filler =
-            peer_new(net, start_connect(AF_INET, SOCK_STREAM, &sa, len),
-                     AF_INET, ROLE_STREAM, PEER_MANUAL);
-
-        filler->paused = true;
-    }
-    return peer;
-}
-
 uint16_t net_refused_port(Net *net, int family, int type)
 {
     Peer *peer = server_new(net, .family = family, .type = type);
@@ -230,6 +212,22 @@ Peer *host_udp(Net *net, int family, uint16_t port)
     Peer *peer = peer_new(net, fd, family, ROLE_DGRAM, PEER_MANUAL);
 
     peer->connected = true;
+    return peer;
+}
+
+Peer *server_new_busy(Net *net, int family, uint16_t port)
+{
+    Peer *peer = server_new(net, .family = family, .port = port);
+
+    peer_pause(peer, true);
+    g_assert_cmpint(listen(peer->fd, 0), ==, 0);
+    if (family == AF_UNIX) {
+        host_connect_unix(net, peer_path(peer), SOCK_STREAM);
+        return peer;
+    }
+    for (int i = 0; i < BUSY_FILLERS; i++) {
+        host_connect(net, family, peer_port(peer));
+    }
     return peer;
 }
 

@@ -4,6 +4,7 @@
 #define TEST_PACKET_INTERNAL_H
 
 #include <poll.h>
+#include <sys/resource.h>
 
 #include "harness.h"
 
@@ -15,6 +16,7 @@ struct Net {
     GPtrArray *allowed_logs;
     GString *bad_logs;
     GPtrArray *saved_env; /* name, value pairs; the value may be NULL */
+    struct rlimit files;  /* before the test */
     char *tmpdir;
     GArray *pollfds; /* of the turn in progress */
     bool activity;   /* something happened in this turn */

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Compares the process' descriptors before and after a test. */
+/* What the process has taken: its descriptors, and its memory. */
 #include "internal.h"
 
 #include <dirent.h>
+#include <fcntl.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -58,4 +60,24 @@ char *fds_difference(GHashTable *before)
     append_missing(text, "leaked", after, before);
     append_missing(text, "lost", before, after);
     return g_string_free(text, text->len == 0);
+}
+
+/* Without the help of a further descriptor, which there may not be. */
+unsigned descriptors_in_use(void)
+{
+    struct rlimit limit;
+    unsigned n = 0;
+
+    getrlimit(RLIMIT_NOFILE, &limit);
+    for (int fd = 0; fd < (int)limit.rlim_cur; fd++) {
+        n += fcntl(fd, F_GETFD) >= 0;
+    }
+    return n;
+}
+
+size_t memory_in_use(void)
+{
+    struct mallinfo2 m = mallinfo2();
+
+    return m.uordblks + m.hblkhd;
 }

@@ -6,7 +6,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
-/* How long an awaited condition may take; a bound, never a wait. */
+/* How long an awaited condition may take; a bound, never a wait. Tests that are
+ * meant to fail may have less, by PACKET_TEST_LIMIT_S in the environment. */
 enum { REAL_LIMIT_S = 20 };
 enum { FAST_MS = 2 }; /* the stack owes a delayed ACK */
 enum { START_S = 1000 };
@@ -25,7 +26,10 @@ void packet_test_init(int *argc, char ***argv)
 
 gint64 net_deadline(void)
 {
-    return g_get_monotonic_time() + (gint64)REAL_LIMIT_S * G_USEC_PER_SEC;
+    const char *limit = g_getenv("PACKET_TEST_LIMIT_S");
+
+    return g_get_monotonic_time() +
+           (limit ? atoi(limit) : REAL_LIMIT_S) * G_USEC_PER_SEC;
 }
 
 Net *net_new(void)
@@ -33,6 +37,7 @@ Net *net_new(void)
     Net *net = g_new0(Net, 1);
 
     net->fds_before = fds_snapshot();
+    getrlimit(RLIMIT_NOFILE, &net->files);
     net->guests = g_ptr_array_new();
     net->peers = g_ptr_array_new();
     net->expected_logs = g_ptr_array_new_with_free_func(g_free);
@@ -94,6 +99,7 @@ void net_free(Net *net)
     while (net->peers->len) {
         peer_free(net->peers->pdata[0]);
     }
+    setrlimit(RLIMIT_NOFILE, &net->files);
     restore_env(net);
     remove_tmpdir(net);
     check_nothing_left(net);
@@ -149,6 +155,13 @@ void net_setenv(Net *net, const char *name, const char *value)
     } else {
         g_unsetenv(name);
     }
+}
+
+void net_limit_files(Net *net, unsigned n)
+{
+    struct rlimit limit = { n, net->files.rlim_max };
+
+    g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &limit), ==, 0);
 }
 
 const char *net_tmpdir(Net *net)

@@ -79,11 +79,6 @@ bool guest_info_has(Guest *guest, const char *text)
     return strstr(info, text) != NULL;
 }
 
-int family_of(const char *addr)
-{
-    return endpoint(addr, 0).family;
-}
-
 static uint8_t code_for(int family, uint8_t code4)
 {
     static const uint8_t codes6[] = { [0] = 0, [1] = 3, [3] = 4 };
@@ -122,22 +117,4 @@ void guest_expect_unreachable(Guest *guest, const char *source, uint8_t code,
                      m_from(source, 0));
 
     expect_quote(guest, f, packet);
-}
-
-enum { FILLERS = 2 };
-
-Peer *server_new_busy(Net *net, int family, uint16_t port)
-{
-    Peer *peer = server_new(net, .family = family, .port = port);
-
-    peer_pause(peer, true);
-    g_assert_cmpint(listen(peer_fd(peer), 0), ==, 0);
-    if (family == AF_UNIX) {
-        host_connect_unix(net, peer_path(peer), SOCK_STREAM);
-        return peer;
-    }
-    for (int i = 0; i < FILLERS; i++) {
-        host_connect(net, family, peer_port(peer));
-    }
-    return peer;
 }

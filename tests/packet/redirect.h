@@ -24,14 +24,10 @@ void guest_expect_bytes(Guest *guest, int id, uint64_t out, uint64_t in);
 /* Does the list have a line with this text? */
 bool guest_info_has(Guest *guest, const char *text);
 
-/* The family of a numeric address. */
-int family_of(const char *addr);
 /* Await an ICMP error of the code about the packet, in the name of source; the
  * quote must be the start of the packet. IPv4 codes; family as the packet's. */
 void guest_expect_unreachable(Guest *guest, const char *source, uint8_t code,
                               const GByteArray *packet);
-/* A listener whose backlog is full, on a port or, for AF_UNIX, a path. */
-Peer *server_new_busy(Net *net, int family, uint16_t port);
 
 /* The one name that resolves from now on, and its answers in order; second may
  * be NULL. */

@@ -13,19 +13,6 @@ static struct in_addr address(const char *text)
     return in;
 }
 
-/* A port nobody uses just now. */
-static uint16_t add_forward(Guest *guest, int is_udp)
-{
-    uint16_t port = net_refused_port(guest_net(guest), AF_INET,
-                                     is_udp ? SOCK_DGRAM : SOCK_STREAM);
-    int result =
-        slirp_add_hostfwd(guest_slirp(guest), is_udp, address("127.0.0.1"),
-                          port, address("10.0.2.15"), SERVICE);
-
-    g_assert_cmpint(result, ==, 0);
-    return port;
-}
-
 static void remove_forward(Guest *guest, int is_udp, uint16_t port)
 {
     int result = slirp_remove_hostfwd(guest_slirp(guest), is_udp,
@@ -38,7 +25,7 @@ static void test_tcp(void)
 {
     g_autoptr(Net) net = net_new();
     Guest *guest = guest_new(net);
-    uint16_t port = add_forward(guest, 0);
+    uint16_t port = guest_add_hostfwd(guest, SOCK_STREAM, SERVICE);
     Peer *client;
     Conn *conn;
 
@@ -60,7 +47,7 @@ static void test_tcp_refused(void)
 {
     g_autoptr(Net) net = net_new();
     Guest *guest = guest_new(net);
-    uint16_t port = add_forward(guest, 0);
+    uint16_t port = guest_add_hostfwd(guest, SOCK_STREAM, SERVICE);
     Peer *client = host_connect(net, AF_INET, port);
 
     net_await(net, peer_eof(client) || peer_error(client));
@@ -72,7 +59,7 @@ static void test_udp(void)
 {
     g_autoptr(Net) net = net_new();
     Guest *guest = guest_new(net);
-    uint16_t port = add_forward(guest, 1);
+    uint16_t port = guest_add_hostfwd(guest, SOCK_DGRAM, SERVICE);
     Peer *client = host_udp(net, AF_INET, port);
     const Frame *f;
 
@@ -81,12 +68,6 @@ static void test_udp(void)
     guest_send_packet(guest, packet_udp(f->to, f->from, "pong", 4));
     peer_expect_text(client, "pong");
     remove_forward(guest, 1, port);
-}
-
-static slirp_ssize_t collect(const void *data, size_t len, void *opaque)
-{
-    g_byte_array_append(opaque, data, (guint)len);
-    return (slirp_ssize_t)len;
 }
 
 static void test_guestfwd(void)
@@ -98,7 +79,7 @@ static void test_guestfwd(void)
     struct in_addr at = address("10.0.2.100");
     Conn *conn;
 
-    g_assert_cmpint(slirp_add_guestfwd(slirp, collect, got, &at, 1234), ==, 0);
+    guest_add_guestfwd(guest, "10.0.2.100", 1234, got);
     g_assert_true(guest_resolve(guest, "10.0.2.100"));
     conn = guest_connect(guest, "10.0.2.100", 1234);
     conn_expect_established(conn);

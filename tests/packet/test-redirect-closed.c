@@ -152,40 +152,12 @@ static void test_reopened(void)
 
 /* DHCP: the guest never sees the carrier */
 
-enum {
-    CLIENT = 68,
-    SERVER = 67,
-    MESSAGE_LEN = 300,
-    OPTIONS_AT = 240,
-    OPT_SEARCH = 119,
-};
+enum { OPT_SEARCH = 119 };
 
 static const Frame *discover(Guest *guest)
 {
-    static const uint8_t mac[] = { 0x52, 0x54, 0x00, 0x12, 0x34, 0x56 };
-    static const uint8_t options[] = { 0x63, 0x82, 0x53, 0x63, 53, 1, 1, 255 };
-    uint8_t m[MESSAGE_LEN] = { 1, 1, 6, 0, 0xde, 0xad, 0xbe, 0xef };
-
-    memcpy(m + 28, mac, sizeof(mac));
-    memcpy(m + OPTIONS_AT - 4, options, sizeof(options));
-    guest_send_packet(guest, packet_udp(endpoint("0.0.0.0", CLIENT),
-                                        endpoint("255.255.255.255", SERVER), m,
-                                        sizeof(m)));
-    return guest_expect(guest, m_udp(), m_from_port(SERVER));
-}
-
-/* The option with its length byte, or NULL. */
-static const uint8_t *find_option(const Frame *f, uint8_t code)
-{
-    size_t at = OPTIONS_AT;
-
-    while (at + 1 < f->payload_len && f->payload[at] != 255) {
-        if (f->payload[at] == code) {
-            return f->payload + at + 1;
-        }
-        at += f->payload[at] ? 2u + f->payload[at + 1] : 1u;
-    }
-    return NULL;
+    guest_send_dhcp(guest, DHCP_DISCOVER, DHCP_OWN);
+    return guest_expect(guest, m_udp(), m_from_port(DHCP_SERVER));
 }
 
 static void test_search_list(void)
@@ -198,13 +170,13 @@ static void test_search_list(void)
     Guest *mixed = guest_new(net, .dnssearch = both);
     Guest *plain = guest_new(net, .dnssearch = names);
     Guest *bare = guest_new(net, .dnssearch = rules);
-    const uint8_t *got = find_option(discover(mixed), OPT_SEARCH);
-    const uint8_t *want = find_option(discover(plain), OPT_SEARCH);
+    const uint8_t *got = frame_dhcp_option(discover(mixed), OPT_SEARCH);
+    const uint8_t *want = frame_dhcp_option(discover(plain), OPT_SEARCH);
 
     g_assert_nonnull(want);
     g_assert_nonnull(got);
     g_assert_cmpmem(got, got[0] + 1, want, want[0] + 1);
-    g_assert_null(find_option(discover(bare), OPT_SEARCH));
+    g_assert_null(frame_dhcp_option(discover(bare), OPT_SEARCH));
     g_assert_true(guest_info_has(mixed, "udp:53-127.0.0.1:2"));
     g_assert_true(guest_info_has(bare, "tcp:80-127.0.0.1:1"));
     g_assert_false(guest_info_has(plain, "tcp"));

@@ -49,7 +49,7 @@ static void test_times_out(const void *dst)
 {
     g_autoptr(Net) net = net_new();
     Guest *guest = guest_new(net);
-    Peer *silent = server_new_silent(net);
+    Peer *silent = server_new_busy(net, AF_INET, 0);
     Conn *conn;
 
     guest_set_rules(guest, "tcp:80-:%u+timeout=3\ntcp:81-:%u",
@@ -75,7 +75,7 @@ static void test_times_out_after_idling(void)
 {
     g_autoptr(Net) net = net_new();
     Guest *guest = guest_new(net);
-    Peer *silent = server_new_silent(net);
+    Peer *silent = server_new_busy(net, AF_INET, 0);
     Conn *conn;
 
     guest_set_rules(guest, "tcp:80-:%u+timeout=3", peer_port(silent));
@@ -94,7 +94,7 @@ static void test_repeated_syn(void)
 {
     g_autoptr(Net) net = net_new();
     Guest *guest = guest_new(net);
-    Peer *silent = server_new_silent(net);
+    Peer *silent = server_new_busy(net, AF_INET, 0);
 
     guest_set_rules(guest, "tcp:80-:%u+timeout=3", peer_port(silent));
     for (int i = 0; i < 3; i++) {
@@ -113,7 +113,7 @@ static void test_ends_while_connecting(void)
 {
     g_autoptr(Net) net = net_new();
     Guest *guest = guest_new(net);
-    Peer *silent = server_new_silent(net);
+    Peer *silent = server_new_busy(net, AF_INET, 0);
 
     guest_set_rules(guest, "tcp:80-:%u", peer_port(silent));
     guest_connect(guest, "198.51.100.7", 80);
@@ -122,23 +122,15 @@ static void test_ends_while_connecting(void)
     guest_free(guest);
 }
 
-static slirp_ssize_t collect(const void *data, size_t len, void *opaque)
-{
-    g_byte_array_append(opaque, data, (guint)len);
-    return (slirp_ssize_t)len;
-}
-
 static void test_guestfwd_first(void)
 {
     g_autoptr(Net) net = net_new();
     g_autoptr(GByteArray) got = g_byte_array_new();
     Guest *guest = guest_new(net);
-    struct in_addr at = { inet_addr("10.0.2.100") };
     Peer *echo = server_new(net, .mode = PEER_ECHO);
     Conn *conn, *other;
 
-    g_assert_cmpint(
-        slirp_add_guestfwd(guest_slirp(guest), collect, got, &at, 1234), ==, 0);
+    guest_add_guestfwd(guest, "10.0.2.100", 1234, got);
     guest_set_rules(guest, "tcp:10.0.2.100:*-:%u", peer_port(echo));
     conn = guest_connect(guest, "10.0.2.100", 1234);
     conn_send_text(conn, "for the application");
@@ -157,13 +149,11 @@ static void test_through_hostfwd(void)
 {
     g_autoptr(Net) net = net_new();
     Guest *guest = guest_new(net);
-    uint16_t port = net_refused_port(net, AF_INET, SOCK_STREAM);
-    struct in_addr host = { inet_addr("127.0.0.1") }, any = { 0 };
+    uint16_t port = guest_add_hostfwd(guest, SOCK_STREAM, 8080);
+    struct in_addr loopback = { inet_addr("127.0.0.1") };
     Conn *out, *in;
 
     net_expect_log(net, "*a loop: port * of the host is forwarded back*");
-    g_assert_cmpint(
-        slirp_add_hostfwd(guest_slirp(guest), 0, host, port, any, 8080), ==, 0);
     guest_listen(guest, 8080);
     guest_set_rules(guest, "tcp:80-:%u", port);
     out = guest_connect(guest, "198.51.100.7", 80);
@@ -177,7 +167,7 @@ static void test_through_hostfwd(void)
     conn_shutdown(in);
     conn_expect_state(out, CONN_CLOSED);
     guest_expect_idle(guest);
-    slirp_remove_hostfwd(guest_slirp(guest), 0, host, port);
+    slirp_remove_hostfwd(guest_slirp(guest), 0, loopback, port);
 }
 
 /* Protocol helpers know the original destination only. */
@@ -224,23 +214,14 @@ static void test_bulk(const void *dst)
     guest_expect_bytes(guest, 2, 0, LEN);
 }
 
-static void add_both(const char *name, GTestDataFunc func)
-{
-    for (int i = 0; i < 2; i++) {
-        g_autofree char *path =
-            g_strdup_printf("/redirect/tcp/%s/ipv%d", name, i ? 6 : 4);
-
-        g_test_add_data_func(path, outside[i], func);
-    }
-}
-
 int main(int argc, char **argv)
 {
     packet_test_init(&argc, &argv);
-    add_both("refused", test_refused);
-    add_both("unreachable", test_unreachable);
-    add_both("times-out", test_times_out);
-    add_both("bulk", test_bulk);
+    packet_test_add_both("/redirect/tcp/refused", outside, test_refused);
+    packet_test_add_both("/redirect/tcp/unreachable", outside,
+                         test_unreachable);
+    packet_test_add_both("/redirect/tcp/times-out", outside, test_times_out);
+    packet_test_add_both("/redirect/tcp/bulk", outside, test_bulk);
     g_test_add_func("/redirect/tcp/times-out-after-idling",
                     test_times_out_after_idling);
     g_test_add_func("/redirect/tcp/repeated-syn", test_repeated_syn);

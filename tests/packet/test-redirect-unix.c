@@ -34,8 +34,7 @@ static void test_half_close(void)
     Peer *peer;
 
     guest_set_rules(guest, "tcp:5432-unix:%s", peer_path(server));
-    conn = guest_connect(guest, "198.51.100.7", 5432);
-    peer = server_accept(server);
+    conn = guest_link_to(guest, server, "198.51.100.7", 5432, &peer);
     conn_send_text(conn, "question");
     conn_shutdown(conn);
     peer_expect_text(peer, "question");
@@ -143,9 +142,7 @@ static void test_urgent_from_guest(void)
     Peer *peer;
 
     guest_set_rules(guest, "tcp:23-unix:%s", peer_path(server));
-    conn = guest_connect(guest, "198.51.100.7", 23);
-    peer = server_accept(server);
-    conn_expect_established(conn);
+    conn = guest_link_to(guest, server, "198.51.100.7", 23, &peer);
     conn_send_raw(conn, .flags = TCP_ACK | TCP_URG | TCP_PSH, .urgent = 3,
                   .data = "urgent", .len = 6);
     peer_expect_text(peer, "urgent");
@@ -163,9 +160,7 @@ static void test_urgent_from_target(void)
     Peer *peer;
 
     guest_set_rules(guest, "tcp:23-unix:%s", peer_path(server));
-    conn = guest_connect(guest, "198.51.100.7", 23);
-    peer = server_accept(server);
-    conn_expect_established(conn);
+    conn = guest_link_to(guest, server, "198.51.100.7", 23, &peer);
     if (send(peer_fd(peer), "!", 1, MSG_OOB) != 1) {
         g_test_skip("this kernel has no urgent data on unix sockets");
     } else {
@@ -288,23 +283,14 @@ static void test_full_queue(void)
     guest_expect_idle(guest);
 }
 
-static void add_both(const char *name, GTestDataFunc func)
-{
-    for (int i = 0; i < 2; i++) {
-        g_autofree char *path =
-            g_strdup_printf("/redirect/unix/%s/ipv%d", name, i ? 6 : 4);
-
-        g_test_add_data_func(path, outside[i], func);
-    }
-}
-
 int main(int argc, char **argv)
 {
     packet_test_init(&argc, &argv);
-    add_both("stream", test_stream);
-    add_both("missing", test_missing);
-    add_both("datagram", test_datagram);
-    add_both("datagram-missing", test_datagram_missing);
+    packet_test_add_both("/redirect/unix/stream", outside, test_stream);
+    packet_test_add_both("/redirect/unix/missing", outside, test_missing);
+    packet_test_add_both("/redirect/unix/datagram", outside, test_datagram);
+    packet_test_add_both("/redirect/unix/datagram-missing", outside,
+                         test_datagram_missing);
     g_test_add_func("/redirect/unix/half-close", test_half_close);
     g_test_add_func("/redirect/unix/stale", test_stale);
     g_test_add_func("/redirect/unix/busy", test_busy);

@@ -103,23 +103,6 @@ static void test_reject_broadcast(const void *dst)
     guest_expect_idle(guest);
 }
 
-/* DHCP */
-
-enum { CLIENT = 68, SERVER = 67, MESSAGE_LEN = 300 };
-
-static void send_discover(Guest *guest)
-{
-    static const uint8_t mac[] = { 0x52, 0x54, 0x00, 0x12, 0x34, 0x56 };
-    static const uint8_t options[] = { 0x63, 0x82, 0x53, 0x63, 53, 1, 1, 255 };
-    uint8_t m[MESSAGE_LEN] = { 1, 1, 6, 0, 0xde, 0xad, 0xbe, 0xef };
-
-    memcpy(m + 28, mac, sizeof(mac));
-    memcpy(m + 236, options, sizeof(options));
-    guest_send_packet(guest, packet_udp(endpoint("0.0.0.0", CLIENT),
-                                        endpoint("255.255.255.255", SERVER), m,
-                                        sizeof(m)));
-}
-
 /* What the virtual network itself offers comes before the rules. */
 static void test_dhcp_and_tftp(void)
 {
@@ -128,8 +111,9 @@ static void test_dhcp_and_tftp(void)
     Guest *guest = guest_new(net, .tftp_path = net_tmpdir(net));
 
     guest_set_rules(guest, "any:0.0.0.0/0:*-reject\nany:[::/0]:*-reject");
-    send_discover(guest);
-    guest_expect(guest, m_udp(), m_from_port(SERVER), m_to_port(CLIENT));
+    guest_send_dhcp(guest, DHCP_DISCOVER, DHCP_OWN);
+    guest_expect(guest, m_udp(), m_from_port(DHCP_SERVER),
+                 m_to_port(DHCP_CLIENT));
     guest_send_udp(guest, GUEST_PORT, "10.0.2.2", 69, request, sizeof(request));
     guest_expect(guest, m_udp(), m_from("10.0.2.2", 69));
     guest_send_udp(guest, GUEST_PORT, "fec0::2", 69, request, sizeof(request));

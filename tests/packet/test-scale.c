@@ -137,12 +137,10 @@ static void test_retransmission(void)
 {
     g_autoptr(Net) net = net_new();
     Guest *guest = guest_new(net);
-    Peer *server = server_new(net);
-    Conn *conn = guest_connect(guest, "10.0.2.2", peer_port(server));
-    Peer *peer = server_accept(server);
+    Peer *peer;
+    Conn *conn = guest_link(guest, "10.0.2.2", &peer);
     Loss loss = { 2 };
 
-    conn_expect_established(conn);
     guest_set_filter(guest, lose, &loss);
     peer_send_text(peer, "lost");
     net_await(net, loss.left == 1);
@@ -165,9 +163,8 @@ static void test_end(void)
 {
     g_autoptr(Net) net = net_new();
     Guest *guest = guest_new(net);
-    Peer *server = server_new(net);
-    Conn *conn = guest_connect(guest, "10.0.2.2", peer_port(server));
-    Peer *peer = server_accept(server);
+    Peer *peer;
+    Conn *conn = guest_link(guest, "10.0.2.2", &peer);
 
     peer_shutdown(peer); /* the host first: the side that would wait */
     conn_expect_eof(conn);
@@ -207,14 +204,9 @@ static void test_burst(void)
     enum { CLIENTS = 100 };
     g_autoptr(Net) net = net_new();
     Guest *guest = guest_new(net);
-    uint16_t port = net_refused_port(net, AF_INET, SOCK_STREAM);
-    struct in_addr loopback = { htonl(INADDR_LOOPBACK) };
-    struct in_addr inside = { inet_addr("10.0.2.15") };
+    uint16_t port = guest_add_hostfwd(guest, SOCK_STREAM, SERVICE);
     Peer *clients[CLIENTS];
 
-    g_assert_cmpint(slirp_add_hostfwd(guest_slirp(guest), 0, loopback, port,
-                                      inside, SERVICE),
-                    ==, 0);
     guest_listen(guest, SERVICE);
     for (unsigned i = 0; i < CLIENTS; i++) {
         clients[i] = host_connect(net, AF_INET, port);

@@ -27,12 +27,6 @@ static slirp_ssize_t stream_read(void *data, size_t len, void *opaque)
     return (slirp_ssize_t)len;
 }
 
-static slirp_ssize_t collect(const void *data, size_t len, void *opaque)
-{
-    g_byte_array_append(opaque, data, (guint)len);
-    return (slirp_ssize_t)len;
-}
-
 static void test_round_trip(void)
 {
     g_autoptr(Net) net = net_new();
@@ -62,12 +56,11 @@ static void test_guestfwd_survives(void)
     g_autoptr(GByteArray) bytes = g_byte_array_new();
     g_autoptr(GByteArray) got = g_byte_array_new();
     Guest *source = guest_new(net), *target = guest_new(net);
-    struct in_addr at = { inet_addr("10.0.2.100") };
     Stream stream = { bytes, 0 };
     Conn *conn;
 
-    slirp_add_guestfwd(guest_slirp(source), collect, got, &at, 1234);
-    slirp_add_guestfwd(guest_slirp(target), collect, got, &at, 1234);
+    guest_add_guestfwd(source, "10.0.2.100", 1234, got);
+    guest_add_guestfwd(target, "10.0.2.100", 1234, got);
     conn = guest_connect(source, "10.0.2.100", 1234, .port = 4321);
     conn_send_text(conn, "before ");
     net_await(net, got->len == 7);

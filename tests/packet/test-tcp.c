@@ -4,11 +4,8 @@
 
 enum { MEGABYTE = 1 << 20, BULK = 20 * MEGABYTE };
 
-/* Each test takes the host's address as the guest sees it. */
-static int family_of(const char *host)
-{
-    return endpoint(host, 0).family;
-}
+/* Most tests take the host's address as the guest sees it. */
+static const char *const hosts[] = { "10.0.2.2", "fec0::2" };
 
 static void test_echo(const void *host)
 {
@@ -65,9 +62,8 @@ static void test_half_close(const void *host)
 {
     g_autoptr(Net) net = net_new();
     Guest *guest = guest_new(net);
-    Peer *server = server_new(net, .family = family_of(host));
-    Conn *conn = guest_connect(guest, host, peer_port(server));
-    Peer *peer = server_accept(server);
+    Peer *peer;
+    Conn *conn = guest_link(guest, host, &peer);
 
     conn_send_text(conn, "question");
     conn_shutdown(conn);
@@ -97,11 +93,9 @@ static void test_host_resets(const void *host)
 {
     g_autoptr(Net) net = net_new();
     Guest *guest = guest_new(net);
-    Peer *server = server_new(net, .family = family_of(host));
-    Conn *conn = guest_connect(guest, host, peer_port(server));
-    Peer *peer = server_accept(server);
+    Peer *peer;
+    Conn *conn = guest_link(guest, host, &peer);
 
-    conn_expect_established(conn);
     peer_reset(peer);
     conn_expect_reset(conn);
     guest_expect_idle(guest);
@@ -111,11 +105,9 @@ static void test_guest_resets(const void *host)
 {
     g_autoptr(Net) net = net_new();
     Guest *guest = guest_new(net);
-    Peer *server = server_new(net, .family = family_of(host));
-    Conn *conn = guest_connect(guest, host, peer_port(server));
-    Peer *peer = server_accept(server);
+    Peer *peer;
+    Conn *conn = guest_link(guest, host, &peer);
 
-    conn_expect_established(conn);
     conn_abort(conn);
     net_await(net, peer_eof(peer) || peer_error(peer));
     guest_expect_idle(guest);
@@ -125,7 +117,7 @@ static void test_connect_times_out(void)
 {
     g_autoptr(Net) net = net_new();
     Guest *guest = guest_new(net);
-    Peer *silent = server_new_silent(net);
+    Peer *silent = server_new_busy(net, AF_INET, 0);
     Conn *conn = guest_connect(guest, "10.0.2.2", peer_port(silent));
 
     net_advance(net, 70000);
@@ -139,11 +131,9 @@ static void test_out_of_order(void)
 {
     g_autoptr(Net) net = net_new();
     Guest *guest = guest_new(net);
-    Peer *server = server_new(net);
-    Conn *conn = guest_connect(guest, "10.0.2.2", peer_port(server));
-    Peer *peer = server_accept(server);
+    Peer *peer;
+    Conn *conn = guest_link(guest, "10.0.2.2", &peer);
 
-    conn_expect_established(conn);
     conn_send_raw(conn, .seq = conn_snd_nxt(conn) + 3, .flags = TCP_ACK,
                   .data = "def", .len = 3);
     net_settle(net);
@@ -173,25 +163,16 @@ static void test_slow_reader(void)
     guest_expect_idle(guest);
 }
 
-static void add(const char *name, GTestDataFunc func)
-{
-    g_autofree char *v4 = g_strdup_printf("/tcp/%s/ipv4", name);
-    g_autofree char *v6 = g_strdup_printf("/tcp/%s/ipv6", name);
-
-    g_test_add_data_func(v4, "10.0.2.2", func);
-    g_test_add_data_func(v6, "fec0::2", func);
-}
-
 int main(int argc, char **argv)
 {
     packet_test_init(&argc, &argv);
-    add("echo", test_echo);
-    add("upload", test_upload);
-    add("download", test_download);
-    add("half-close", test_half_close);
-    add("refused", test_refused);
-    add("host-resets", test_host_resets);
-    add("guest-resets", test_guest_resets);
+    packet_test_add_both("/tcp/echo", hosts, test_echo);
+    packet_test_add_both("/tcp/upload", hosts, test_upload);
+    packet_test_add_both("/tcp/download", hosts, test_download);
+    packet_test_add_both("/tcp/half-close", hosts, test_half_close);
+    packet_test_add_both("/tcp/refused", hosts, test_refused);
+    packet_test_add_both("/tcp/host-resets", hosts, test_host_resets);
+    packet_test_add_both("/tcp/guest-resets", hosts, test_guest_resets);
     g_test_add_func("/tcp/connect-times-out", test_connect_times_out);
     g_test_add_func("/tcp/out-of-order", test_out_of_order);
     g_test_add_func("/tcp/slow-reader", test_slow_reader);

@@ -2,10 +2,7 @@
 /* UDP from the guest to the host: addresses, sizes, errors, expiry. */
 #include "harness.h"
 
-static int family_of(const char *host)
-{
-    return endpoint(host, 0).family;
-}
+static const char *const hosts[] = { "10.0.2.2", "fec0::2" };
 
 static void test_echo(const void *host)
 {
@@ -159,12 +156,10 @@ static void test_ttl(const void *host)
 int main(int argc, char **argv)
 {
     packet_test_init(&argc, &argv);
-    g_test_add_data_func("/udp/echo/ipv4", "10.0.2.2", test_echo);
-    g_test_add_data_func("/udp/echo/ipv6", "fec0::2", test_echo);
+    packet_test_add_both("/udp/echo", hosts, test_echo);
     g_test_add_func("/udp/large", test_large);
     g_test_add_func("/udp/lost-fragment", test_lost_fragment);
-    g_test_add_data_func("/udp/refused/ipv4", "10.0.2.2", test_refused);
-    g_test_add_data_func("/udp/refused/ipv6", "fec0::2", test_refused);
+    packet_test_add_both("/udp/refused", hosts, test_refused);
     g_test_add_func("/udp/expires", test_expires);
     g_test_add_data_func("/udp/ttl/ipv4", "10.0.2.2", test_ttl);
     g_test_add_data_func("/udp/ttl/ipv6", "fec0::2", test_ttl);
