@@ -24,9 +24,9 @@ packages_test=(python3-pytest python3-prometheus-client shellcheck
     libcap2 libgnutls30 libnettle8 libseccomp2 libgssapi-krb5-2 libicu72
     libldap-2.5-0 liblz4-1 libpam0g libpq5 libstdc++6 libsystemd0 libxml2
     libzstd1)
-# To build QEMU, and to ask it.
-packages_qemu=(zlib1g-dev libseccomp-dev python3-venv xz-utils perl ccache
-    libxml2-utils)
+# To build QEMU (7.2 wants pixman and libfdt), and to ask it.
+packages_qemu=(zlib1g-dev libseccomp-dev libpixman-1-dev libfdt-dev
+    python3-venv xz-utils perl ccache libxml2-utils)
 
 # Fetched as .deb files and unpacked below .cache, never installed. The newer
 # QEMU needs no library that the distribution's does not.
@@ -180,10 +180,10 @@ build_qemu() {
     "$root/patches/qemu-build" --slirp "$@"
 }
 
-# prepare_qemu BUILD: QEMU with our patches, against the library of that build
-# directory and, for comparisons, against the distribution's. Sets
-# library_pc and stock_pc to the directories of the two slirp.pc.
-prepare_qemu() {
+# prepare_libraries BUILD: the library of that build directory and, for
+# comparisons, the distribution's. Sets library_pc and stock_pc to the
+# directories of the two slirp.pc.
+prepare_libraries() {
     local staged=$cache/library.staged
     rm -rf "$staged"
     meson install -C "$1" --no-rebuild --destdir "$staged" \
@@ -193,15 +193,22 @@ prepare_qemu() {
     unpack_once libslirp-stock "$(host_suite)" libslirp-dev libslirp0
     [ -d "$cache/library-stock" ] ||
         export_library "$cache/libslirp-stock" "$cache/library-stock"
-    unpack_once libvirt "$(host_suite)" libvirt0 # its schemas
     library_pc=$(dirname "$(find "$cache/library" -name slirp.pc)")
     stock_pc=$(dirname "$(find "$cache/library-stock" -name slirp.pc)")
+}
+
+# prepare_qemu BUILD: QEMU with our patches, against both libraries.
+prepare_qemu() {
+    local pc release
+    prepare_libraries "$1" || return 1
+    unpack_once libvirt "$(host_suite)" libvirt0 # its schemas
     say "building QEMU 10.0 with our patches, compiling them in 7.2 and 10.2"
-    build_qemu "$library_pc" binary 10.0 >/dev/null &&
-        build_qemu "$stock_pc" binary 10.0 >/dev/null || return 1
-    # The cases tell if one of these is missing.
-    build_qemu "$library_pc" compile 7.2 >/dev/null || :
-    build_qemu "$library_pc" compile 10.2 >/dev/null || :
+    for pc in "$library_pc" "$stock_pc"; do
+        build_qemu "$pc" binary 10.0 >/dev/null || return 1
+        for release in 7.2 10.2; do # the cases tell if one is missing
+            build_qemu "$pc" compile "$release" >/dev/null || :
+        done
+    done
 }
 
 mkdir -p "$cache"

@@ -68,7 +68,7 @@ def program(patched) -> str:
     return str(patched / "qemu-system-x86_64")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def qemu(program) -> str:
     """For the guests' fixtures: the one QEMU they run in here."""
     guests.QEMUS["qemu-patched"] = ([program], {})

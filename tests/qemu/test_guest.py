@@ -12,11 +12,14 @@ import pytest
 import servers
 import vm
 from guests import command_of
-from test_redirect import page_of
 
 SANDBOX = ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,"
            "resourcecontrol=deny")
 LIMIT_S = 120
+
+
+def page_of(machine, url="http://198.51.100.7/"):
+    return vm.body_of(machine.probe(f"http {url}"))
 
 
 @pytest.mark.parametrize("extra", [(), SANDBOX], ids=["plain", "sandbox"])
@@ -24,10 +27,8 @@ def test_http(redirected, nginx, extra):
     rules = ["tcp:81-reject", f"tcp:80-127.0.0.1:{nginx.port}",
              f"tcp:82-unix:{nginx.path}", "tcp:80-reject"]
     with redirected("option", rules, extra=extra) as machine:
-        assert page_of(machine.probe("http http://198.51.100.7/")) == \
-            nginx.page
-        assert page_of(machine.probe("http http://198.51.100.7:82/")) == \
-            nginx.page
+        assert page_of(machine) == nginx.page
+        assert page_of(machine, "http://198.51.100.7:82/") == nginx.page
         assert str(machine.probe("tcp 198.51.100.7 81")) == "refused"
         table = machine.monitor.human("info usernet")
         assert [table.index(rule) for rule in rules] == \
@@ -37,8 +38,7 @@ def test_http(redirected, nginx, extra):
 def test_restrict(redirected, nginx):
     with redirected("option", [f"tcp:80-:{nginx.port}"],
                     options="restrict=on", kernel_args="noipv6") as machine:
-        assert page_of(machine.probe("http http://198.51.100.7/")) == \
-            nginx.page
+        assert page_of(machine) == nginx.page
         machine.probe("limit 2000")
         verdict = machine.probe(f"tcp 10.0.2.2 {nginx.port}")
         assert str(verdict) in ("refused", "timeout"), verdict
@@ -50,8 +50,7 @@ def test_changes_while_it_runs(redirected, nginx):
         machine.monitor.call("x-redirect-remove", netdev="n0", name="no")
         assert str(machine.probe("tcp 198.51.100.7 80")) == "unreachable"
         machine.monitor.human(f"redirect_add n0 tcp:80-:{nginx.port}")
-        assert page_of(machine.probe("http http://198.51.100.7/")) == \
-            nginx.page
+        assert page_of(machine) == nginx.page
 
 
 def test_launcher_leaves_the_option_alone(redirected, nginx, dropin):
@@ -60,8 +59,7 @@ def test_launcher_leaves_the_option_alone(redirected, nginx, dropin):
                     env={"LD_LIBRARY_PATH": str(dropin)}) as machine:
         with open(f"/proc/{machine.process.pid}/cmdline") as file:
             assert f"user,id=n0,redirect={rule}" in file.read().split("\0")
-        assert page_of(machine.probe("http http://198.51.100.7/")) == \
-            nginx.page
+        assert page_of(machine) == nginx.page
 
 
 # ---- saving and loading, with and without the library ----
@@ -101,11 +99,10 @@ def boot(qemu, dropin, image, nginx, tmp_path):
 
 def check(machine, name, nginx):
     """The guest lives, and goes where this QEMU sends it."""
-    page = machine.probe(f"http http://10.0.2.2:{nginx.port}/")
-    assert page_of(page) == nginx.page
+    own = f"http://10.0.2.2:{nginx.port}/"
+    assert page_of(machine, own) == nginx.page
     if name == PATCHED:
-        assert page_of(machine.probe("http http://198.51.100.7/")) == \
-            nginx.page
+        assert page_of(machine) == nginx.page
     else:
         assert str(machine.probe("tcp 198.51.100.7 80")) == "unreachable"
 

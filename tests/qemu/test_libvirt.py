@@ -40,15 +40,19 @@ def test_schema(text):
     assert wrong.returncode != 0
 
 
+RULES = [("1", "tcp:80-127.0.0.1:8080"), ("2", "udp:53-127.0.0.1:5353")]
+
+
 def test_option(start):
-    netdev = values("arg")[1]
-    machine = start("-netdev", netdev)
-    assert machine.rules() == [("1", "tcp:80-127.0.0.1:8080"),
-                               ("2", "udp:53-127.0.0.1:5353")]
+    """The card, too, on the machine of the example."""
+    machine = start("-M", "pc", "-S", *values("arg"))
+    assert machine.rules() == RULES
+    assert "macaddr=52:54:00:12:34:56" in machine.human("info network")
 
 
 def test_environment(program, library_path):
+    """The netdev is in the form that libvirt has for <interface>."""
     env = dict(library_path, **dict(zip(values("env", "name"), values("env"))))
-    with machines.Machine(program, ["-netdev", "user,id=n"], env) as machine:
-        assert machine.rules() == [("1", "tcp:80-127.0.0.1:8080"),
-                                   ("2", "udp:53-127.0.0.1:5353")]
+    netdev = '{"type":"user","id":"hostnet0"}'
+    with machines.Machine(program, ["-netdev", netdev], env) as machine:
+        assert machine.rules() == RULES

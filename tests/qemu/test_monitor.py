@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The commands of both monitors, and what query-qmp-schema says of them."""
 
+import os
+import pathlib
 import subprocess
 
 import machine as machines
@@ -85,51 +87,71 @@ class Schema:
         self.entries = {entry["name"]: entry
                         for entry in machine.call("query-qmp-schema")}
 
-    def redirects(self):
-        """All names of commands and members that speak of redirects."""
-        found = {name for name in self.entries if "redirect" in name}
-        for entry in self.entries.values():
-            found |= {member["name"] for member in entry.get("members", [])
-                      if "redirect" in member.get("name", "")}
-        # A net filter, and IOMMU hardware, have such members as well.
-        return {name for name in found if name.startswith(("redirect", "x-"))}
+    def names(self):
+        """Of all commands and events."""
+        return {name for name, entry in self.entries.items()
+                if entry["meta-type"] in ("command", "event")}
+
+    def user_members(self):
+        """What -netdev user and netdev_add take."""
+        argument = self.entries[self.entries["netdev_add"]["arg-type"]]
+        user, = (variant["type"] for variant in argument["variants"]
+                 if variant["case"] == "user")
+        return [member["name"] for member in self.entries[user]["members"]]
 
 
-def test_schema(start, unchanged):
+@pytest.fixture
+def stock(unchanged) -> str:
+    return str(unchanged / "qemu-system-x86_64")
+
+
+def options_of(program, env):
+    return subprocess.run([program, "-help"], env=machines.environment(env),
+                          capture_output=True, text=True, check=True).stdout
+
+
+def test_schema(start, stock):
+    """With a library that has redirects, what is there more; else nothing."""
     commands = {"x-redirect-add", "x-redirect-remove", "x-query-redirects"}
-    schema = Schema(start())
-    assert schema.redirects() == commands | {"redirect"}
-    for command in commands:
-        assert "unstable" in schema.entries[command]["features"]
-    stock = str(unchanged / "qemu-system-x86_64")
+    ours = Schema(start())
     with machines.Machine(stock, [], {}) as machine:
-        assert Schema(machine).redirects() == set()
+        theirs = Schema(machine)
+    assert ours.names() - theirs.names() == commands
+    assert theirs.names() - ours.names() == set()
+    for command in commands:
+        assert "unstable" in ours.entries[command]["features"]
+    members = ours.user_members()
+    assert members.count("redirect") == 1
+    members.remove("redirect")
+    assert theirs.user_members() == members
 
 
-def test_stock_library_means_unchanged_qemu(unchanged):
-    stock = str(unchanged / "qemu-system-x86_64")
+def test_help(start, program, library_path, stock):
+    commands = start().human("help").splitlines()
+    added = [line for line in commands if line.startswith("redirect_")]
+    assert [line.split(" -- ")[0] for line in added] == [
+        "redirect_add [netdev_id] rule", "redirect_remove [netdev_id] id|name"]
+    with machines.Machine(stock, [], {}) as machine:
+        assert machine.human("help").splitlines() == \
+            [line for line in commands if line not in added]
+    options = options_of(program, library_path)
+    assert options.count("[,guestfwd=rule][,redirect=rule]") == 1
+    assert options_of(stock, {}) == options.replace("[,redirect=rule]", "")
+
+
+def test_stock_library_means_unchanged_qemu(stock):
     options = "user,id=n0,redirect=tcp:80-:8080"
     assert machines.refuse(stock, ["-netdev", options], {}) == \
         f"-netdev {options}: Invalid parameter 'redirect'\n"
     with machines.Machine(stock, ["-netdev", "user,id=n0"], {}) as machine:
         assert "unknown command" in machine.human("redirect_add tcp:80-drop")
-        assert "redirect_" not in machine.human("help")
-    text = subprocess.run([stock, "-help"], env=machines.environment({}),
-                          capture_output=True, text=True, check=True).stdout
-    assert "[,guestfwd=rule]" in text and "[,redirect=rule]" not in text
-
-
-def test_help(start, program, library_path):
-    assert "redirect_add [netdev_id] rule" in start().human("help")
-    text = subprocess.run([program, "-help"], capture_output=True, text=True,
-                          env=machines.environment(library_path),
-                          check=True).stdout
-    assert "[,guestfwd=rule][,redirect=rule]" in text
 
 
 def test_qemu_asks_for_the_library(program):
-    """With the stock library the loader says what is missing."""
-    env = machines.environment({"LD_LIBRARY_PATH": ""})
-    maps = subprocess.run(["readelf", "-V", program], capture_output=True,
-                          text=True, check=True, env=env).stdout
-    assert "SLIRP_REDIRECT_1.0" in maps
+    """Without the calls that it needs, the loader does not even start it."""
+    here = pathlib.Path(os.environ["SLIRP_REDIRECT_STOCK"]).parent
+    env = machines.environment({"LD_LIBRARY_PATH": str(here)})
+    done = subprocess.run([program, "-version"], env=env, text=True,
+                          capture_output=True, check=False)
+    assert done.returncode != 0 and done.stdout == ""
+    assert "version `SLIRP_REDIRECT_1.0' not found" in done.stderr

@@ -64,20 +64,28 @@ def test_applies_without_fuzz(files):
         assert "fuzz" not in done.stdout
 
 
+@pytest.mark.parametrize("library, offers", [
+    ("SLIRP_REDIRECT_LIBRARY", True), ("SLIRP_REDIRECT_STOCK", False)],
+    ids=["library", "stock"])
 @pytest.mark.parametrize("release", RELEASES)
-def test_each_patch_builds(release):
-    """On top of Debian's series; net/slirp.c, QAPI, options, monitors."""
+def test_each_patch_builds(release, library, offers):
+    """On top of Debian's series; net/slirp.c, QAPI, options, monitors. QEMU
+    lets no warning pass."""
     orig(release)
     kind = "binary" if release == "10.0" else "compile"
-    log = built(kind, release, "SLIRP_REDIRECT_LIBRARY") / "log"
+    log = built(kind, release, library) / "log"
     text = log.read_text()
     found = [text.index(f"{patch.name}\n") for patch in SERIES]
     assert found == sorted(found)
-    assert re.search(r'function "slirp_redirect_id" with dependency slirp: YES',
-                     text)
+    answer = "YES" if offers else "NO"
+    assert ('function "slirp_redirect_id" with dependency slirp: '
+            f"{answer}" in text)
+    assert "--enable-werror" in text
     for name in ("net_slirp.c.o", "qapi-visit-net.c.o",
-                 "qapi-commands-net.c.o", "netdev-user-redirect-test"):
+                 "qapi-commands-net.c.o", "test-hmp.c.o"):
         assert name in text
+    # A build without the redirects does not make their test.
+    assert offers == ("netdev-user-redirect-test.c.o" in text)
 
 
 @pytest.mark.parametrize("patch", SERIES, ids=lambda patch: patch.name[:4])
