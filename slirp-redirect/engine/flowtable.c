@@ -90,7 +90,7 @@ void flowtable_remove(FlowTable *table, FlowNode *node)
     node->back = NULL;
     table->count--;
     /* Far below half, so that a table at the edge is not resized each time. */
-    if (table->mask >= 2 * BUCKETS_MIN && table->count < table->mask / 8) {
+    if (table->mask / 2 >= BUCKETS_MIN && table->count < table->mask / 8) {
         resize(table, (table->mask + 1) / 2);
     }
 }

@@ -8,7 +8,10 @@ import subprocess
 
 import pytest
 
+import manual
+
 HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 REDIRECT = {"slirp_add_redirect", "slirp_remove_redirect",
             "slirp_set_redirects", "slirp_redirect_info", "slirp_redirect_id"}
 OF_4_9 = {"slirp_pollfds_fill_socket", "slirp_set_debug", "slirp_reset_debug"}
@@ -75,6 +78,12 @@ def test_symbol_versions(of, ours, request):
              if name not in theirs}
     assert added == {**dict.fromkeys(REDIRECT, "SLIRP_REDIRECT_1.0"),
                      **dict.fromkeys(OF_4_9, "SLIRP_4.9")}
+
+
+def test_symbols_of_the_package(ours):
+    text = (ROOT / "debian/libslirp0-redirect.symbols").read_text()
+    assert dict(re.findall(r"^ (slirp_\w+)@(\S+) ", text, re.M)) == \
+        symbols(ours)
 
 
 def test_name_and_needs(distribution, ours):
@@ -170,12 +179,7 @@ def test_redirect_is_missed_by_the_loader(compile_client, ours, distribution):
 
 def test_examples_of_the_manual(compile_client, ours, tmp_path):
     """The examples of slirp_add_redirect(3) are programs."""
-    text = (HERE.parents[1] / "docs/slirp_add_redirect.3").read_text()
-    blocks = [block.replace("\\e", "\\") for block in
-              re.findall(r"^\.Bd -literal[^\n]*\n(.*?)^\.Ed$", text,
-                         re.M | re.S)]
-    assert len(blocks) == 3
-    look_up, set_up, table = blocks
+    look_up, set_up, table = manual.examples("slirp_add_redirect.3")
     source = tmp_path / "example.c"
     source.write_text(
         "#define _GNU_SOURCE\n#include <dlfcn.h>\n" + set_up +
