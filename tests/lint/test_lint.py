@@ -44,12 +44,19 @@ def test_format():
           *tracked("*.c", "*.h"))
 
 
+def scripts(interpreter: str, *ends: str) -> list[str]:
+    found = [name for name in tracked() if name.endswith(ends)
+             or re.match(rf"#!.*\b{interpreter}$", first_line(name))]
+    assert len(found) > 5
+    return found
+
+
 def test_shell_scripts():
-    scripts = [name for name in tracked()
-               if re.match(r"#!.*\b(ba|da)?sh$", first_line(name))
-               or name.endswith((".sh", ".bash"))]
-    assert len(scripts) > 5
-    clean("shellcheck", "-x", *scripts)
+    clean("shellcheck", "-x", *scripts("(ba|da)?sh", ".sh", ".bash"))
+
+
+def test_python_scripts():
+    clean("pyflakes3", *scripts("python3", ".py"))
 
 
 def test_spelling():
