@@ -23,6 +23,7 @@
 #include <libslirp.h>
 
 #define MAX_POLL 16
+#define MAX_FD 64
 #define ETHER_LEN 14
 #define IP_LEN 20
 #define UDP_LEN 8
@@ -32,7 +33,8 @@
 
 static struct pollfd polls[MAX_POLL];
 static int n_polls;
-static int told_fd, told_socket;
+static unsigned told_fd, told_socket;
+static bool registered[MAX_FD]; /* by descriptor */
 static char answer[64];
 
 static slirp_ssize_t send_packet(const void *buf, size_t len, void *opaque)
@@ -89,18 +91,48 @@ static void notify(void *opaque)
     (void)opaque;
 }
 
-static void count_fd(int fd, void *opaque)
+/* Whatever is watched is told of once, and once that it is not any more. */
+static void set_registered(int fd, bool now)
 {
-    (void)fd;
-    (void)opaque;
-    told_fd++;
+    if (registered[fd] == now) {
+        fprintf(stderr, "client: descriptor %d is told of again\n", fd);
+    }
+    registered[fd] = now;
 }
 
-static void count_socket(int fd, void *opaque)
+static void register_fd(int fd, void *opaque)
 {
-    (void)fd;
+    (void)opaque;
+    told_fd++;
+    set_registered(fd, true);
+}
+
+static void unregister_fd(int fd, void *opaque)
+{
+    (void)opaque;
+    set_registered(fd, false);
+}
+
+static void register_socket(int fd, void *opaque)
+{
     (void)opaque;
     told_socket++;
+    set_registered(fd, true);
+}
+
+static void unregister_socket(int fd, void *opaque)
+{
+    (void)opaque;
+    set_registered(fd, false);
+}
+
+static void report_registered(void)
+{
+    for (int fd = 0; fd < MAX_FD; fd++) {
+        if (registered[fd]) {
+            fprintf(stderr, "client: descriptor %d is still registered\n", fd);
+        }
+    }
 }
 
 static int add_poll(int fd, int events, void *opaque)
@@ -178,9 +210,11 @@ static const SlirpCb *callbacks(unsigned version, const char *how)
     };
 
     if (strcmp(how, "fd") == 0) {
-        cb.register_poll_fd = cb.unregister_poll_fd = count_fd;
+        cb.register_poll_fd = register_fd;
+        cb.unregister_poll_fd = unregister_fd;
     } else if (strcmp(how, "socket") == 0) {
-        cb.register_poll_socket = cb.unregister_poll_socket = count_socket;
+        cb.register_poll_socket = register_socket;
+        cb.unregister_poll_socket = unregister_socket;
     }
     return place(&cb, version);
 }
@@ -293,6 +327,8 @@ int main(int argc, char **argv)
     }
     slirp_cleanup(slirp);
     close(fd);
-    printf("answer=%s fd=%d socket=%d\n", answer, told_fd, told_socket);
+    report_registered();
+    printf("answer=%s told=%s%s\n", answer, told_fd > 0 ? "fd" : "",
+           told_socket > 0 ? "socket" : "");
     return 0;
 }

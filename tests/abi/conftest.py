@@ -8,12 +8,14 @@ latter two built alike, with debugging information, and installed.
 import os
 import pathlib
 import subprocess
+import sys
 
 import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 CACHE = ROOT / ".cache"
+sys.path.insert(0, str(ROOT / "tests/lib"))
 
 
 class Library:

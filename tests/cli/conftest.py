@@ -5,6 +5,7 @@ import os
 import pathlib
 import shlex
 import subprocess
+import sys
 
 import pytest
 
@@ -13,6 +14,7 @@ BUILD = pathlib.Path(os.environ["MESON_BUILD_ROOT"])
 COMMAND = BUILD / "slirp-redirect" / "cli" / "slirp-redirect"
 VARIABLES = ("SLIRP_REDIRECT", "SLIRP_REDIRECT_FILE", "SLIRP_REDIRECT_LIBDIR",
              "LD_LIBRARY_PATH")
+sys.path.insert(0, str(HERE.parent / "lib"))
 
 
 def compile_c(out, source, *options):
@@ -46,14 +48,25 @@ class Lab:
                          lib or self.stock, "-Wl,--enable-new-dtags",
                          f"-Wl,-rpath,{self.stock.parent}")
 
-    def run(self, *words, env=None, stdin="", libdir=True):
+    def run(self, *words, env=None, stdin="", libdir=True, cwd=None):
+        return self.execute([COMMAND, *map(str, words)], stdin, cwd,
+                            {"SLIRP_REDIRECT_LIBDIR": str(self.ours.parent)}
+                            if libdir else {}, env or {})
+
+    def shell(self, script):
+        """As a user types it, with these clients and the command in PATH."""
+        path = f"{self.bin}:{COMMAND.parent}:{os.environ['PATH']}"
+        return self.execute(["sh", "-c", script], "", None, {
+            "SLIRP_REDIRECT_LIBDIR": str(self.ours.parent), "PATH": path})
+
+    @staticmethod
+    def execute(command, stdin, cwd, *env):
         full = {k: v for k, v in os.environ.items() if k not in VARIABLES}
-        if libdir:
-            full["SLIRP_REDIRECT_LIBDIR"] = str(self.ours.parent)
-        full.update(env or {})
-        return subprocess.run([COMMAND, *map(str, words)], env=full,
-                              input=stdin, capture_output=True, text=True,
-                              timeout=60, check=False)
+        for variables in env:
+            full.update(variables)
+        return subprocess.run(command, env=full, input=stdin, cwd=cwd,
+                              capture_output=True, text=True, timeout=60,
+                              check=False)
 
     def dry(self, program, *words, env=None, options=()):
         """The words after PROGRAM that a dry run prints, unquoted."""

@@ -8,6 +8,8 @@ import subprocess
 
 import pytest
 
+import manual
+
 SOURCE = pathlib.Path(__file__).parents[2]
 
 
@@ -179,6 +181,30 @@ def test_manual_knows_every_option(lab):
     for command in COMMANDS:
         for option in options_of(lab, command):
             assert f"Fl -{option[2:]}" in page, option
+
+
+def test_examples_of_the_manual(lab):
+    """Those of slirp-redirect(1)."""
+    qemu, namespace, explain = manual.examples("slirp-redirect.1")
+    lab.build("qemu-system-x86_64")
+    done = lab.shell(qemu)
+    assert done.returncode == 0, done.stderr
+    assert ("argument=user,dnssearch=redirect=tcp:80-:8080,"
+            "dnssearch=redirect=any:*-reject\n") in done.stdout
+    lab.build("slirp4netns")
+    done = lab.shell(namespace)
+    assert done.returncode == 0, done.stderr
+    assert "\nSLIRP_REDIRECT=any:dns:53-:5353\n" in done.stdout
+    command, output = manual.session(explain)
+    assert lab.shell(command).stdout == output
+
+
+def test_diagnostics_of_the_manual(lab, tmp_path):
+    """That of slirp-redirect-rules(7), whose rules a test of theirs reads."""
+    wanted = manual.examples("slirp-redirect-rules.7")[-1]
+    rule = wanted.splitlines()[1].strip()
+    (tmp_path / "rules.conf").write_text(f"\n\n{rule}\n")
+    assert wanted in lab.run("check", "rules.conf", cwd=tmp_path).stderr
 
 
 def test_manual_is_well_formed():

@@ -15,6 +15,7 @@ import time
 import pytest
 
 HERE = pathlib.Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "lib")]
 BUILD = pathlib.Path(os.environ["MESON_BUILD_ROOT"])
 COMMAND = BUILD / "slirp-redirect" / "cli" / "slirp-redirect"
 LIMIT = 20  # seconds that an awaited condition may take
@@ -248,4 +249,3 @@ def server():
         yield start
 
 
-sys.path.insert(0, str(HERE))

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import stat
@@ -17,7 +18,8 @@ import time
 import pytest
 from prometheus_client.openmetrics import parser as openmetrics
 
-from conftest import HERE, LIMIT, Control, TcpEcho, UdpServer, wait_for
+import manual
+from conftest import COMMAND, HERE, LIMIT, Control, TcpEcho, UdpServer, wait_for
 
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 
@@ -108,6 +110,30 @@ def test_plain_clients(lab, program, words):
     assert lines[:2] == ["redirect/1 ok 2", "2"]
     assert "tcp:80-127.0.0.1:8080" in done.stdout
     assert lines[-1] == "redirect/1 ok 0"
+
+
+def test_examples_of_the_manual(lab):
+    """Those of slirp-redirect-control(7)."""
+    if not shutil.which("nc"):
+        pytest.skip("needs nc")
+    _, rotate, client, table = manual.examples("slirp-redirect-control.7")
+    log = lab.tmp / "log"
+    program = lab.qemu(SLIRP_REDIRECT="", SLIRP_REDIRECT_LOG=str(log))
+    path = str(program.socket())
+
+    def shell(script):
+        return subprocess.run(
+            ["sh", "-e", "-c", script.replace("/run/vm1.sock", path)],
+            env=lab.env(PATH=f"{COMMAND.parent}:{os.environ['PATH']}"),
+            capture_output=True, text=True, timeout=LIMIT, check=True).stdout
+
+    command, output = manual.session(client)
+    assert shell(command) == output
+    Control(path).good(table.rstrip())
+    assert rules_of(lab) == ["tcp:host:22-reject", "udp:53-127.0.0.1:5353"]
+    log.unlink()
+    shell(re.fullmatch(r"postrotate\n(.*)endscript\n", rotate, re.S)[1])
+    assert log.exists()
 
 
 def test_nobody_is_no_client(lab, program):

@@ -13,7 +13,6 @@ import subprocess
 
 import pytest
 
-import daemons
 import netns
 import servers
 import vm

@@ -14,7 +14,7 @@ packages_build=(gcc libc6-dev meson ninja-build pkg-config libglib2.0-dev
 packages_guest=(qemu-system-x86 seabios ipxe-qemu python3 cpio
     libssl3 libpcre2-8-0 zlib1g libcrypt1)
 # To run every test. The last libraries are chrony's and PostgreSQL's.
-packages_test=(python3-pytest python3-prometheus-client shellcheck
+packages_test=(python3-pytest python3-prometheus-client pyflakes3 shellcheck
     clang libclang-rt-14-dev clang-format-14 clang-tidy-14 cppcheck codespell mandoc man-db
     gcc-i686-linux-gnu gcc-s390x-linux-gnu qemu-user debootstrap
     abigail-tools binutils

@@ -10,7 +10,9 @@ import pytest
 
 import servers
 import vm
+from conftest import CACHE, ROOT
 
+SYMBOLS = ROOT / "debian/libslirp0-redirect.symbols"
 LIBRARY = "usr/lib/x86_64-linux-gnu/libslirp.so.0"
 PACKAGES = {"libslirp0-redirect", "libslirp-redirect-dev", "slirp-redirect"}
 TO_INSTALL = {"libslirp0-redirect", "slirp-redirect"}
@@ -54,8 +56,19 @@ def test_command_package(debs):
     assert contents(package) >= {
         "/usr/bin/slirp-redirect",
         "/usr/share/man/man1/slirp-redirect.1.gz",
+        "/usr/share/man/man7/slirp-redirect-control.7.gz",
         "/usr/share/man/man7/slirp-redirect-rules.7.gz",
         "/usr/share/bash-completion/completions/slirp-redirect"}
+
+
+def test_development_files(debs):
+    """Each call of ours has a manual page."""
+    package, = debs.glob("libslirp-redirect-dev_*_*.deb")
+    calls = re.findall(r"^ (slirp_\w+)@SLIRP_REDIRECT_", SYMBOLS.read_text(),
+                       re.M)
+    assert len(calls) >= 5
+    assert contents(package) >= {
+        f"/usr/share/man/man3/{call}.3.gz" for call in calls}
 
 
 def put(system, debs, *packages):
@@ -145,8 +158,7 @@ def boot(system, image, scratch, port, *, redirected):
 @pytest.fixture
 def nginx(tmp_path):
     server = servers.Nginx(
-        servers.find_nginx(servers.pathlib.Path(__file__).resolve().parents[2]
-                           / ".cache"), tmp_path / "web", "installed\n")
+        servers.find_nginx(CACHE), tmp_path / "web", "installed\n")
     yield server
     server.close()
 
