@@ -61,6 +61,11 @@ void slirp_redirect_count(struct socket *so, size_t out, size_t in)
     flow->entry->counters.bytes_in += in;
 }
 
+void slirp_redirect_dropped(struct socket *so, int err)
+{
+    so->so_redirect->error = g_strerror(err);
+}
+
 ssize_t slirp_redirect_send(struct socket *so, const void *buf, size_t len,
                             int flags)
 {

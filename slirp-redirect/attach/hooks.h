@@ -62,6 +62,8 @@ void slirp_redirect_poll(struct Slirp *slirp, int select_error,
 void slirp_redirect_sofree(struct socket *so);
 /* Counts payload bytes handed to the target or received from it. */
 void slirp_redirect_count(struct socket *so, size_t out, size_t in);
+/* Called by tcp_drop(): err, an errno, ends the flow; for the flow log. */
+void slirp_redirect_dropped(struct socket *so, int err);
 
 /* ---- TCP (tcp_input.c, tcp_subr.c, slirp.c) ---- */
 

@@ -99,6 +99,33 @@ static void test_tcp(void)
     g_assert_cmpint(st.st_mode & 0777, ==, 0600);
 }
 
+/* A connection that the target breaks off ends with an error. */
+static void test_reset(void)
+{
+    g_autoptr(Net) net = net_new();
+    g_autofree char *path = log_path(net);
+    Peer *server = server_new(net), *peer;
+    g_autofree char *rule =
+        g_strdup_printf("tcp:80-:%u+log", peer_port(server));
+    Guest *guest;
+    Conn *conn;
+
+    net_setenv(net, "SLIRP_REDIRECT", rule);
+    guest = guest_new(net);
+    conn = guest_link_to(guest, server, "198.51.100.7", 80, &peer);
+    conn_send_text(conn, "hello");
+    peer_expect_text(peer, "hello");
+    peer_reset(peer);
+    conn_expect_reset(conn);
+    guest_expect_idle(guest);
+
+    g_autoptr(GPtrArray) lines = lines_of(path);
+    g_assert_cmpuint(lines->len, ==, 2);
+    assert_line(lines, 1, "close", "198.51.100.7:80", "redirect");
+    g_assert_cmpstr(str(lines, 1, "error"), ==, "Connection reset by peer");
+    g_assert_cmpint(num(lines, 1, "bytes_out"), ==, 5);
+}
+
 static void test_others(void)
 {
     g_autoptr(Net) net = net_new();
@@ -302,6 +329,7 @@ int main(int argc, char **argv)
 {
     packet_test_init(&argc, &argv);
     g_test_add_func("/log/tcp", test_tcp);
+    g_test_add_func("/log/reset", test_reset);
     g_test_add_func("/log/others", test_others);
     g_test_add_func("/log/rebuild", test_rebuild);
     g_test_add_func("/log/rate", test_rate);

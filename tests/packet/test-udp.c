@@ -80,6 +80,79 @@ static void test_expires(void)
     g_assert_cmpint(guest_count_udp(guest), ==, 0);
 }
 
+/* A server on the loopback address that learns the TTL, and where the guest
+ * finds it. */
+static int ttl_socket(int family, Endpoint *to)
+{
+    struct sockaddr_in sin = { .sin_family = AF_INET };
+    struct sockaddr_in6 sin6 = { .sin6_family = AF_INET6 };
+    bool v6 = family == AF_INET6;
+    struct sockaddr *sa =
+        v6 ? (struct sockaddr *)&sin6 : (struct sockaddr *)&sin;
+    socklen_t len = v6 ? sizeof(sin6) : sizeof(sin);
+    int s = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0), one = 1;
+
+    sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    sin6.sin6_addr = in6addr_loopback;
+    g_assert_no_errno(bind(s, sa, len));
+    g_assert_no_errno(getsockname(s, sa, &len));
+    g_assert_no_errno(setsockopt(s, v6 ? IPPROTO_IPV6 : IPPROTO_IP,
+                                 v6 ? IPV6_RECVHOPLIMIT : IP_RECVTTL, &one,
+                                 sizeof(one)));
+    *to = v6 ? endpoint("fec0::2", ntohs(sin6.sin6_port))
+             : endpoint("10.0.2.2", ntohs(sin.sin_port));
+    return s;
+}
+
+static int received_ttl(int s)
+{
+    char data[16], control[64];
+    struct iovec iov = { data, sizeof(data) };
+    struct msghdr msg = { .msg_iov = &iov,
+                          .msg_iovlen = 1,
+                          .msg_control = control,
+                          .msg_controllen = sizeof(control) };
+    int ttl;
+
+    g_assert_cmpint(recvmsg(s, &msg, 0), ==, 1);
+    memcpy(&ttl, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(ttl));
+    return ttl;
+}
+
+static void set_ttl(GByteArray *packet, uint8_t ttl)
+{
+    uint8_t *h = packet->data;
+
+    if (h[0] >> 4 == 6) {
+        h[7] = ttl;
+        return;
+    }
+    h[8] = ttl;
+    put_be16(h + 10, 0);
+    put_be16(h + 10, inet_checksum(0, h, 20));
+}
+
+/* traceroute counts hops by it; it may change with each datagram. */
+static void test_ttl(const void *host)
+{
+    static const uint8_t ttls[] = { 64, 64, 2, 3, 3, 255, 64 };
+    g_autoptr(Net) net = net_new();
+    Guest *guest = guest_new(net);
+    int family = family_of(host);
+    Endpoint to;
+    int s = ttl_socket(family, &to);
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(ttls); i++) {
+        GByteArray *packet =
+            packet_udp(guest_endpoint(guest, family, 5000), to, "x", 1);
+
+        set_ttl(packet, ttls[i]);
+        guest_send_packet(guest, packet);
+        g_assert_cmpint(received_ttl(s), ==, ttls[i] - 1);
+    }
+    close(s);
+}
+
 int main(int argc, char **argv)
 {
     packet_test_init(&argc, &argv);
@@ -88,5 +161,7 @@ int main(int argc, char **argv)
     g_test_add_func("/udp/lost-fragment", test_lost_fragment);
     packet_test_add_both("/udp/refused", hosts, test_refused);
     g_test_add_func("/udp/expires", test_expires);
+    g_test_add_data_func("/udp/ttl/ipv4", "10.0.2.2", test_ttl);
+    g_test_add_data_func("/udp/ttl/ipv6", "fec0::2", test_ttl);
     return g_test_run();
 }
