@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 
 LIMIT_S = 60
 # What is awaited does not come here.
@@ -36,13 +37,14 @@ def last_words(output):
                  if line and 'random seed' not in line), '')
 
 
-def outcome(program, case):
+def outcome(program, case, tmpdir):
     """(failed, what was seen); failed is None for a case that was skipped."""
-    # Not dumping core keeps the directory clean.
+    # Not dumping core keeps the directory clean; what a killed case leaves
+    # goes with the directory for temporary files.
     process = subprocess.Popen(
         ['sh', '-c', 'ulimit -c 0; exec "$0" -p "$1"', program, case],
         text=True, errors='replace', stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT)
+        stderr=subprocess.STDOUT, env={**os.environ, 'TMPDIR': tmpdir})
     try:
         output, _ = process.communicate(timeout=LIMIT_S)
     except subprocess.TimeoutExpired:
@@ -75,7 +77,8 @@ def main():
                                   ':detect_stack_use_after_return=0')
     print(f'1..{len(found)}')
     for number, case in enumerate(found, 1):
-        failed, seen = outcome(program, case)
+        with tempfile.TemporaryDirectory(prefix='pristine-') as tmpdir:
+            failed, seen = outcome(program, case, tmpdir)
         bad += failed is False
         said = seen if failed is None else f'as released: {plain(seen)}'
         print(f'{"not ok" if failed is False else "ok"} {number} {case} {said}',
