@@ -360,6 +360,9 @@ GByteArray *pattern_new(uint32_t seed, size_t len);
 enum { DIGEST_START = 0 };
 uint64_t digest_update(uint64_t digest, const void *data, size_t len);
 
+/* May this process ping? It may not everywhere, and not by raw sockets without
+ * being root; skips the test if not. */
+bool require_icmp(int type);
 /* Memory allocated in this process; sanitizers keep their own count. */
 size_t memory_in_use(void);
 unsigned descriptors_in_use(void);

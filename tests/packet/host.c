@@ -204,6 +204,21 @@ Peer *host_connect_unix(Net *net, const char *path, int type)
                     type == SOCK_DGRAM ? ROLE_DGRAM : ROLE_STREAM, PEER_MANUAL);
 }
 
+bool require_icmp(int type)
+{
+    int fd = socket(AF_INET, type, IPPROTO_ICMP);
+
+    if (fd < 0 && type == SOCK_DGRAM) {
+        fd = socket(AF_INET, SOCK_RAW, IPPROTO_ICMP); /* as the library does */
+    }
+    if (fd < 0) {
+        g_test_skip("sockets for ICMP are not allowed here");
+        return false;
+    }
+    close(fd);
+    return true;
+}
+
 Peer *host_udp(Net *net, int family, uint16_t port)
 {
     Sockaddr sa;

@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 
 LIMIT_S = 60
 # What is awaited does not come here.
@@ -37,13 +38,14 @@ def last_words(output):
                  if line and 'random seed' not in line), '')
 
 
-def outcome(program, case):
+def run_case(program, case, tmpdir):
     """(failed, what was seen); failed is None for a case that was skipped."""
-    # Not dumping core keeps the directory clean.
+    # Not dumping core keeps the directory clean; what a killed case leaves
+    # goes with the directory for temporary files.
     process = subprocess.Popen(
         ['sh', '-c', 'ulimit -c 0; exec "$0" -p "$1"', program, case],
         text=True, errors='replace', stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT)
+        stderr=subprocess.STDOUT, env={**os.environ, 'TMPDIR': tmpdir})
     try:
         output, _ = process.communicate(timeout=LIMIT_S)
     except subprocess.TimeoutExpired:
@@ -58,6 +60,11 @@ def outcome(program, case):
            else f'exit status {status}')
     words = last_words(output)
     return True, f'{how}: {words}' if words else how
+
+
+def outcome(program, case):
+    with tempfile.TemporaryDirectory(prefix='pristine-') as tmpdir:
+        return run_case(program, case, tmpdir)
 
 
 def plain(text):

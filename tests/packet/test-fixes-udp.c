@@ -147,6 +147,9 @@ static void test_nonblocking(const void *use)
     g_autoptr(Net) net = net_new();
     Guest *guest = guest_new(net);
 
+    if (g_str_has_prefix(use, "echo") && !require_icmp(SOCK_DGRAM)) {
+        return;
+    }
     if (strcmp(use, "flow") == 0) {
         guest_send_text(guest, 5000, "10.0.2.2", 9, "x");
     } else if (strcmp(use, "echo") == 0) {
@@ -261,8 +264,7 @@ static void test_echo6_address(void)
     g_autoptr(Net) net = net_new();
     Guest *guest = guest_new(net);
 
-    if (geteuid() != 0) {
-        g_test_skip("raw sockets are not allowed here");
+    if (!require_icmp(SOCK_RAW)) {
         return;
     }
     fault_no_icmp(true, false); /* raw sockets look at the port, too */
