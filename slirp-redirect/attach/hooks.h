@@ -109,10 +109,11 @@ uint32_t slirp_redirect_iss(struct socket *so);
 /*
  * Called for each datagram of the guest after DHCP and TFTP, before the
  * restrict test. On SLIRP_REDIRECT_TARGET *so is the dedicated socket of
- * (lhost, fhost), in slirp->udb and connected to the target. A target that
- * cannot be reached is SLIRP_REDIRECT_REJECT; then, and for a rule that
- * rejects, errno is what to tell the guest by slirp_redirect_unreachable().
- * Replies of the guest on a UDP hostfwd have no rule.
+ * (lhost, fhost), in slirp->udb and connected to the target; or, for a reply
+ * of the guest on a UDP hostfwd, which needs no rule, that of the hostfwd. A
+ * target that cannot be reached is SLIRP_REDIRECT_REJECT; then, and for a rule
+ * that rejects, errno is what to tell the guest by
+ * slirp_redirect_unreachable().
  */
 enum slirp_redirect_verdict slirp_redirect_datagram(
     struct Slirp *slirp, const struct sockaddr_storage *lhost,

@@ -259,25 +259,26 @@ void redirect_udp_sweep(RedirectInstance *instance)
 
 /* ---- from the guest to the target ---- */
 
-/* Is the datagram an answer to one that came in on a hostfwd? */
-static bool is_hostfwd_reply(RedirectInstance *instance,
-                             const struct sockaddr_storage *lhost,
-                             const FlowTuple *tuple)
+/* The socket of the hostfwd on which what this datagram answers came in; or
+ * NULL. */
+static struct socket *answered_hostfwd(RedirectInstance *instance,
+                                       const struct sockaddr_storage *lhost,
+                                       const FlowTuple *tuple)
 {
     struct Slirp *slirp = instance->slirp;
     struct sockaddr_storage guest;
     struct socket *so;
 
     if (!tuple_set_has(&instance->peers, tuple, 0, curtime, SO_EXPIRE)) {
-        return false;
+        return NULL;
     }
     copy_address(&guest, lhost);
     so = solookup(&slirp->udp_last_so, &slirp->udb, &guest, NULL);
     if (so == NULL || !(so->so_state & SS_HOSTFWD)) {
-        return false;
+        return NULL;
     }
     tuple_set_note(&instance->peers, tuple, 0, curtime);
-    return true;
+    return so;
 }
 
 /* Datagrams of one flow under a pass rule count as one flow; true for the
@@ -348,8 +349,10 @@ enum slirp_redirect_verdict slirp_redirect_datagram(
         slirp_socket_touch(*so);
         return SLIRP_REDIRECT_TARGET;
     }
-    if (is_hostfwd_reply(instance, lhost, &tuple)) {
-        return SLIRP_REDIRECT_NONE;
+    *so = answered_hostfwd(instance, lhost, &tuple);
+    if (*so != NULL) {
+        slirp_socket_touch(*so);
+        return SLIRP_REDIRECT_TARGET;
     }
     return first_datagram(instance, &tuple, lhost, fhost, so);
 }

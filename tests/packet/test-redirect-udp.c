@@ -375,12 +375,12 @@ static void remove_forward(Guest *guest, uint16_t port)
                     0);
 }
 
-/* An answer goes to the client, whatever the rules say about new flows; what
- * else the guest sends from that port is a new flow. */
-static void test_hostfwd(void)
+/* An answer goes to the client, whatever the rules and restrict say about new
+ * flows; what else the guest sends from that port is a new flow. */
+static void test_hostfwd(const void *restricted)
 {
     g_autoptr(Net) net = net_new();
-    Guest *guest = guest_new(net);
+    Guest *guest = guest_new(net, .restricted = restricted != NULL);
     uint16_t port = add_forward(guest);
     Peer *target = udp_server(net, PEER_ECHO, AF_INET);
     Peer *client = host_udp(net, AF_INET, port);
@@ -466,7 +466,9 @@ int main(int argc, char **argv)
     add_all("multicast", many, G_N_ELEMENTS(many), test_multicast);
     add_all("multicast-rejected", many, G_N_ELEMENTS(many),
             test_multicast_rejected);
-    g_test_add_func("/redirect/udp/hostfwd", test_hostfwd);
+    g_test_add_data_func("/redirect/udp/hostfwd/open", NULL, test_hostfwd);
+    g_test_add_data_func("/redirect/udp/hostfwd/restricted", "restrict",
+                         test_hostfwd);
     g_test_add_func("/redirect/udp/hostfwd-before-rules",
                     test_hostfwd_before_rules);
     return g_test_run();
